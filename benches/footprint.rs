@@ -8,8 +8,8 @@
 mod in_core;
 
 use hongyan::chat::ChatCore;
-use hongyan::chat::contract::{CoreEvent, CoreSettings, TurnTimestamp};
-use hongyan::net::hub::{ConnectionLimits, Hub};
+use hongyan::chat::contract::{CoreInput, CoreSettings, TurnTimestamp};
+use hongyan::net::hub::{ConnectionHub, ConnectionLimits};
 use hongyan::net::socket::NonblockingStream;
 use hongyan::net::tls::{self, Certificates};
 use in_core::{Core, ack, answer, friends, login, message};
@@ -132,7 +132,7 @@ fn a_sender_who_went_offline() {
                 core.input(conns[from + 1], ack(id).as_bytes());
                 core.output.clear();
             }
-            core.event(CoreEvent::Closed { conn: conns[from] });
+            core.event(CoreInput::Closed { conn: conns[from] });
         }
         // Empty lists are dropped.
         core.wait_ms(60_000);
@@ -172,7 +172,7 @@ impl NonblockingStream for Fake {
     }
 }
 
-fn hub<S: NonblockingStream>() -> Hub<S> {
+fn hub<S: NonblockingStream>() -> ConnectionHub<S> {
     let bounds = ConnectionLimits {
         frame_bytes_max: 64 * 1024,
         output_bytes_max: 16 * 1024 * 1024,
@@ -184,7 +184,7 @@ fn hub<S: NonblockingStream>() -> Hub<S> {
         log_lines_per_second_max: 10,
         conns_per_address_max: 1_000,
     };
-    let mut hub = Hub::new(ChatCore::new(CoreSettings::default(), 1, [1, 2]), bounds, [3, 4]);
+    let mut hub = ConnectionHub::new(ChatCore::new(CoreSettings::default(), 1, [1, 2]), bounds, [3, 4]);
     hub.begin_turn(TurnTimestamp { mono_ms: 1, wall_ms: 1 });
     hub
 }
@@ -305,7 +305,7 @@ fn per_session_with_tls(client: &Arc<ClientConfig>, sessions: usize) -> (usize, 
 }
 
 /// One client connects, logs in, and is silent. The memory of the client itself is given back.
-fn talk(hub: &mut Hub<End>, config: &Arc<ClientConfig>, number: usize) {
+fn talk(hub: &mut ConnectionHub<End>, config: &Arc<ClientConfig>, number: usize) {
     let pipe = Rc::new(RefCell::new((Vec::new(), Vec::new())));
     let admitted = hub.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).expect("loopback has no limit");
     let conn = hub.open(End(Rc::clone(&pipe)), admitted);

@@ -1,7 +1,7 @@
 //! `hongyan backup`: writes the content of a store into one file, while a server may run.
 
 use crate::config::StoreUrl;
-use crate::config::command::BackupOrder;
+use crate::config::command::BackupArgs;
 use crate::store::sqlite::{self, BackupContents};
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 ///
 /// # Errors
 /// One sentence.
-pub fn run(order: &BackupOrder, stop: &AtomicBool) -> Result<(), String> {
+pub fn run(order: &BackupArgs, stop: &AtomicBool) -> Result<(), String> {
     if let StoreUrl::Sqlite(path) = &order.store {
         sqlite::check_source(path)?;
     }

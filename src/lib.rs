@@ -3,7 +3,7 @@
 //! ```text
 //!  clients ═ TCP ═►┌──────────── loop thread ────────────┐   Job   ┌ data workers: each with a
 //!                  │ net: poll, sockets, buffers, wires  │ ──────► │   `StoreConnection` (the jobs
-//!                  │   │ CoreEvent      ▲ Vec<CoreAction>│ ◄────── │   about one user: one worker)
+//!                  │   │ CoreInput      ▲ Vec<CoreAction>│ ◄────── │   about one user: one worker)
 //!                  │   └─► ChatCore::handle ──┘ (pure)   │ done,   └ auth workers: Argon2id
 //!                  └─────────────────────────────────────┘ one wake
 //! ```

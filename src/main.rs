@@ -4,7 +4,7 @@ use hongyan::admin::client;
 use hongyan::config::LogFormat;
 use hongyan::config::args;
 use hongyan::config::command::CliCommand;
-use hongyan::config::settings::ServerSettings;
+use hongyan::config::settings::LoadedConfig;
 use hongyan::logging::{self, Stderr};
 use hongyan::server::reload::ReloadHooks;
 use hongyan::server::{self, ServerExitCause};
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 fn run(stderr: &Stderr) -> Result<ExitCode, String> {
     match read_command()? {
         CliCommand::Run(settings) => {
-            let ServerSettings { config, warning, .. } = *settings;
+            let LoadedConfig { config, warning, .. } = *settings;
             stderr.set_json(config.log_format == LogFormat::Json);
             logging::start(config.log, stderr)?;
             if let Some(warning) = warning {
@@ -56,7 +56,7 @@ fn run(stderr: &Stderr) -> Result<ExitCode, String> {
             })
         }
         CliCommand::Check(settings) => {
-            let ServerSettings { config, summary, warning, .. } = *settings;
+            let LoadedConfig { config, summary, warning, .. } = *settings;
             let notice = server::check(&config).map_err(|error| error.0)?;
             if let Some(warning) = warning {
                 stderr.write_line(&format!("hongyan: {warning}"));

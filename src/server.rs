@@ -24,7 +24,7 @@ use crate::net::{Loop, LoopParts};
 use crate::push_hook::{self, PushHook};
 use crate::store::StoreError;
 use crate::store::cluster::ClusterHandle;
-use crate::store::mysql::MysqlDatabase;
+use crate::store::mysql::MysqlConnector;
 use crate::store::pool::{WakeFn, WorkerPool};
 use admin::AdminServerStartup;
 use file_descriptors::OpenFileLimit;
@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use taken_over::ShutdownFlags;
+use taken_over::StopReasonFlags;
 
 pub use certificate_validity::CertificateNotice;
 
@@ -64,7 +64,7 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct ServerHandle {
     addr: SocketAddr,
-    shutdown_flags: ShutdownFlags,
+    shutdown_flags: StopReasonFlags,
     waker: Arc<Waker>,
     admin: Option<AdminServer>,
     /// `None` after it was joined.
@@ -192,7 +192,7 @@ pub fn run(mut config: Config, program: ReloadHooks, say: impl Fn(&str)) -> Resu
 /// A server could not start with this configuration.
 pub fn check(config: &Config) -> Result<Option<CertificateNotice>, StartError> {
     if let StoreUrl::Mysql(url) = &config.store {
-        MysqlDatabase::new(url).map_err(|error| cannot_use_store(config, &error))?;
+        MysqlConnector::new(url).map_err(|error| cannot_use_store(config, &error))?;
     }
     let (_, notice) = certificates::open(config).map_err(StartError)?;
     push_hook::HookSettings::open(config).map_err(StartError)?;
@@ -245,7 +245,7 @@ fn launch(
     // It can fail only if the poll is gone, and then nobody waits for the answer.
     let wake: WakeFn = Arc::new(move || woken.wake().unwrap_or(()));
     let stop = Arc::<AtomicBool>::default();
-    let shutdown_flags = ShutdownFlags::new(&stop, &wake);
+    let shutdown_flags = StopReasonFlags::new(&stop, &wake);
     let admin = AdminServerStartup::open(&config, &wake, is_process)?;
     let Some((mut pool, listener)) = open_store(&config, &mut signals, (&wake, &shutdown_flags), listener)? else {
         return Ok(None);
@@ -347,7 +347,7 @@ fn start_bus(
 
 /// The function to call when the stop begins: it notifies the supervisor, unless the server runs
 /// inside another program, or is a fenced node that will join again.
-fn on_stop(is_process: bool, over: &ShutdownFlags) -> Box<dyn Fn() + Send> {
+fn on_stop(is_process: bool, over: &StopReasonFlags) -> Box<dyn Fn() + Send> {
     let over = over.clone();
     Box::new(move || {
         if is_process && !over.joins_again() {
@@ -361,7 +361,7 @@ fn on_stop(is_process: bool, over: &ShutdownFlags) -> Box<dyn Fn() + Send> {
 fn open_store(
     config: &Config,
     signals: &mut Option<Signals>,
-    (wake, over): (&WakeFn, &ShutdownFlags),
+    (wake, over): (&WakeFn, &StopReasonFlags),
     listener: StdListener,
 ) -> Result<Option<(WorkerPool, StdListener)>, StartError> {
     if config.is_standby {

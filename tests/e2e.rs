@@ -9,15 +9,15 @@ mod common;
 
 use common::PATIENCE;
 use hongyan::client::e2e::{
-    DecryptOutcome, E2eEncryptionError, EncryptingClient, EncryptionContext, FriendKeysCheck, PinnedKeys, PublicKeys,
-    SendError, UserKeyPairs, is_encrypted, safety_number,
+    E2eClient, E2eDecryptOutcome, E2eEncryptionError, E2eKeyPairs, E2eMessageContext, E2ePublicKeys,
+    FriendKeysCheckResult, PinnedKeys, SendError, is_encrypted, safety_number,
 };
 use hongyan::client::{Client, ClientEvent, ClientOptions, Profile, ProfileChange, Push, PushKind, sign_up};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-const LETTER: EncryptionContext<'static> = EncryptionContext { sender: "ann", receiver: "bob", message_id: "m1" };
+const LETTER: E2eMessageContext<'static> = E2eMessageContext { sender: "ann", receiver: "bob", message_id: "m1" };
 
 const OURS: &str = "docs/e2e_vectors.json";
 /// `tests/page/vectors.test.mjs` writes these, and reads ours.
@@ -36,26 +36,26 @@ fn vectors() -> &'static Value {
     VECTORS.get_or_init(|| read(OURS))
 }
 
-fn keys_of(kept: &Value) -> UserKeyPairs {
+fn keys_of(kept: &Value) -> E2eKeyPairs {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
     std::fs::write(&file, kept.to_string()).unwrap();
-    UserKeyPairs::load(file).unwrap()
+    E2eKeyPairs::load(file).unwrap()
 }
 
 /// The two users of some vectors.
-fn pair_of(vectors: &Value) -> (UserKeyPairs, UserKeyPairs) {
+fn pair_of(vectors: &Value) -> (E2eKeyPairs, E2eKeyPairs) {
     (keys_of(&vectors["ann"]["keys"]), keys_of(&vectors["bob"]["keys"]))
 }
 
-fn pair() -> (UserKeyPairs, UserKeyPairs) {
+fn pair() -> (E2eKeyPairs, E2eKeyPairs) {
     pair_of(vectors())
 }
 
 fn write_vectors() {
     let folder = tempfile::tempdir().unwrap();
     let user = |name: &str| {
-        let keys = UserKeyPairs::generate(name).unwrap();
+        let keys = E2eKeyPairs::generate(name).unwrap();
         keys.save(folder.path().join(name)).unwrap();
         let kept: Value = serde_json::from_str(&std::fs::read_to_string(folder.path().join(name)).unwrap()).unwrap();
         let public = keys.public();
@@ -69,7 +69,7 @@ fn write_vectors() {
     let text = "Only you can read this. 只有你能读。🪿";
     let content = ann.seal(bob.public(), LETTER, text).unwrap();
     let empty =
-        bob.seal(ann.public(), EncryptionContext { sender: "bob", receiver: "ann", message_id: "m2" }, "").unwrap();
+        bob.seal(ann.public(), E2eMessageContext { sender: "bob", receiver: "ann", message_id: "m2" }, "").unwrap();
     let said: Value = serde_json::from_str(&content).unwrap();
     let aad: String = ["hongyan-e2e1", "ann", "bob", "m1"]
         .into_iter()
@@ -98,7 +98,7 @@ fn the_vectors_match_the_page() {
     check(vectors());
     for said in ["ann", "bob"].map(|name| &vectors()[name]["rsaPublicKey"]) {
         let text = said.as_str().unwrap();
-        assert_eq!(PublicKeys::read(text).unwrap().text(), text);
+        assert_eq!(E2ePublicKeys::read(text).unwrap().text(), text);
     }
 }
 
@@ -110,7 +110,7 @@ fn all_that_the_page_wrote_is_read() {
 fn check(vectors: &Value) {
     let (ann, bob) = pair_of(vectors);
     for (keys, said) in [(&ann, &vectors["ann"]), (&bob, &vectors["bob"])] {
-        let public = PublicKeys::read(said["rsaPublicKey"].as_str().unwrap()).unwrap();
+        let public = E2ePublicKeys::read(said["rsaPublicKey"].as_str().unwrap()).unwrap();
         assert_eq!(&public, keys.public());
         assert_eq!(public.encrypt_kid(), said["encryptKid"]);
         assert_eq!(public.sign_kid(), said["signKid"]);
@@ -121,7 +121,7 @@ fn check(vectors: &Value) {
     for message in vectors["messages"].as_array().unwrap() {
         let text = |key: &str| message[key].as_str().unwrap();
         let letter =
-            EncryptionContext { sender: text("sender"), receiver: text("receiver"), message_id: text("messageId") };
+            E2eMessageContext { sender: text("sender"), receiver: text("receiver"), message_id: text("messageId") };
         let from = if letter.sender == "ann" { &ann } else { &bob };
         for reader in [&ann, &bob] {
             assert_eq!(
@@ -133,8 +133,7 @@ fn check(vectors: &Value) {
     }
     let export = &vectors["export"];
     for passphrase in ["passphrase", "samePassphrase"] {
-        let keys =
-            UserKeyPairs::import(export["file"].as_str().unwrap(), export[passphrase].as_str().unwrap()).unwrap();
+        let keys = E2eKeyPairs::import(export["file"].as_str().unwrap(), export[passphrase].as_str().unwrap()).unwrap();
         assert_eq!((keys.user(), keys.public()), ("ann", ann.public()));
     }
 }
@@ -168,11 +167,11 @@ fn every_change_on_the_way_is_noticed() {
         assert!(bob.open(ann.public(), LETTER, &missing.to_string()).is_err());
     }
     // The server may not pass it off as another message, or as somebody else's.
-    let other_id = EncryptionContext { message_id: "m2", ..LETTER };
+    let other_id = E2eMessageContext { message_id: "m2", ..LETTER };
     assert_eq!(bob.open(ann.public(), other_id, &content), Err(E2eEncryptionError::Forged));
-    let other_sender = EncryptionContext { sender: "eve", ..LETTER };
+    let other_sender = E2eMessageContext { sender: "eve", ..LETTER };
     assert_eq!(bob.open(ann.public(), other_sender, &content), Err(E2eEncryptionError::Forged));
-    let other_receiver = EncryptionContext { receiver: "cy", ..LETTER };
+    let other_receiver = E2eMessageContext { receiver: "cy", ..LETTER };
     assert_eq!(bob.open(ann.public(), other_receiver, &content), Err(E2eEncryptionError::NotForUs));
     // Nor may a friend pass on what another friend wrote, as their own.
     assert_eq!(bob.open(bob.public(), LETTER, &content), Err(E2eEncryptionError::OtherKey));
@@ -190,7 +189,7 @@ fn a_text_that_is_no_encrypted_message_is_plain_text() {
 fn only_keys_of_the_format_are_keys() {
     let (ann, _) = pair();
     let good: Value = serde_json::from_str(&ann.public().text()).unwrap();
-    let read = |value: &Value| PublicKeys::read(&value.to_string());
+    let read = |value: &Value| E2ePublicKeys::read(&value.to_string());
     let with = |place: &str, to: Value| {
         let mut value = good.clone();
         *value.pointer_mut(place).unwrap() = to;
@@ -226,7 +225,7 @@ fn only_keys_of_the_format_are_keys() {
     large[0] = 0;
     assert!(read(&with("/sign/n", modulus(&large))).is_err(), "a zero in front");
     for none in ["", "24sdfqwrwer", "null", "[]", &" ".repeat(9_000)] {
-        assert_eq!(PublicKeys::read(none), Err(E2eEncryptionError::Broken));
+        assert_eq!(E2ePublicKeys::read(none), Err(E2eEncryptionError::Broken));
     }
     // A number that is no product of two primes is as good as any: users who publish it harm
     // themselves. It panics nowhere.
@@ -239,20 +238,20 @@ fn an_export_needs_its_passphrase_and_its_rounds() {
     let export = &vectors()["export"];
     let file: Value = serde_json::from_str(export["file"].as_str().unwrap()).unwrap();
     let passphrase = export["passphrase"].as_str().unwrap();
-    assert_eq!(UserKeyPairs::import(&file.to_string(), "wrong").unwrap_err(), E2eEncryptionError::WrongPassphrase);
+    assert_eq!(E2eKeyPairs::import(&file.to_string(), "wrong").unwrap_err(), E2eEncryptionError::WrongPassphrase);
     let mut other = file.clone();
     other["user"] = "bob".into();
-    assert_eq!(UserKeyPairs::import(&other.to_string(), passphrase).unwrap_err(), E2eEncryptionError::WrongPassphrase);
+    assert_eq!(E2eKeyPairs::import(&other.to_string(), passphrase).unwrap_err(), E2eEncryptionError::WrongPassphrase);
     for rounds in [json!(599_999), json!(10_000_001), json!(u64::MAX), json!(-1), json!("600000"), Value::Null] {
         let mut other = file.clone();
         other["rounds"] = rounds;
-        assert_eq!(UserKeyPairs::import(&other.to_string(), passphrase).unwrap_err(), E2eEncryptionError::Broken);
+        assert_eq!(E2eKeyPairs::import(&other.to_string(), passphrase).unwrap_err(), E2eEncryptionError::Broken);
     }
     for member in ["hongyan", "user", "salt", "rounds", "iv", "data"] {
         let mut other = file.clone();
         other.as_object_mut().unwrap().remove(member);
         assert_eq!(
-            UserKeyPairs::import(&other.to_string(), passphrase).unwrap_err(),
+            E2eKeyPairs::import(&other.to_string(), passphrase).unwrap_err(),
             E2eEncryptionError::Broken,
             "{member}"
         );
@@ -264,10 +263,10 @@ fn pins_hold_until_the_user_agrees() {
     let (ann, bob) = pair();
     let (anns, bobs) = (ann.public().text(), bob.public().text());
     let mut pins = PinnedKeys::default();
-    assert_eq!(pins.check_keys("friend", ""), FriendKeysCheck::NoKeys);
-    assert_eq!(pins.check_keys("friend", &anns), FriendKeysCheck::Known(ann.public().clone()));
-    assert_eq!(pins.check_keys("friend", &bobs), FriendKeysCheck::Changed(Some(bob.public().clone())));
-    assert_eq!(pins.check_keys("friend", "{}"), FriendKeysCheck::Changed(None));
+    assert_eq!(pins.check_keys("friend", ""), FriendKeysCheckResult::NoKeys);
+    assert_eq!(pins.check_keys("friend", &anns), FriendKeysCheckResult::Known(ann.public().clone()));
+    assert_eq!(pins.check_keys("friend", &bobs), FriendKeysCheckResult::Changed(Some(bob.public().clone())));
+    assert_eq!(pins.check_keys("friend", "{}"), FriendKeysCheckResult::Changed(None));
     assert_eq!(pins.keys_of("friend"), Some(ann.public()), "nothing changes by itself");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pins");
@@ -277,26 +276,26 @@ fn pins_hold_until_the_user_agrees() {
     std::fs::write(&file, "{").unwrap();
     assert!(PinnedKeys::load(&file).is_err(), "a damaged file is not an empty one");
     pins.accept_keys("friend", &bobs);
-    assert_eq!(pins.check_keys("friend", &bobs), FriendKeysCheck::Known(bob.public().clone()));
+    assert_eq!(pins.check_keys("friend", &bobs), FriendKeysCheckResult::Known(bob.public().clone()));
     pins.accept_keys("friend", "");
-    assert_eq!(pins.check_keys("friend", ""), FriendKeysCheck::NoKeys);
+    assert_eq!(pins.check_keys("friend", ""), FriendKeysCheckResult::NoKeys);
 }
 
 #[test]
 fn keys_are_kept_for_their_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
-    let made = UserKeyPairs::load_or_generate(&file, "cy").unwrap();
-    let found = UserKeyPairs::load_or_generate(&file, "cy").unwrap();
+    let made = E2eKeyPairs::load_or_generate(&file, "cy").unwrap();
+    let found = E2eKeyPairs::load_or_generate(&file, "cy").unwrap();
     assert_eq!(made.public(), found.public());
-    assert!(UserKeyPairs::load_or_generate(&file, "dan").is_err());
+    assert!(E2eKeyPairs::load_or_generate(&file, "dan").is_err());
     #[cfg(unix)]
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions()) & 0o777, 0o600);
     std::fs::write(&file, "{}").unwrap();
-    assert!(UserKeyPairs::load_or_generate(&file, "cy").is_err(), "a damaged file is not overwritten");
+    assert!(E2eKeyPairs::load_or_generate(&file, "cy").is_err(), "a damaged file is not overwritten");
 }
 
-fn client(url: &str, keys: &UserKeyPairs) -> Client {
+fn client(url: &str, keys: &E2eKeyPairs) -> Client {
     let options = || ClientOptions::new(url, keys.user()).password_hash("secret");
     // The keys stand in the profile from the sign-up on.
     let profile = Profile { rsa_public_key: keys.public().text(), ..Profile::default() };
@@ -324,25 +323,27 @@ fn a_conversation_that_the_server_cannot_read() {
     ann_client.ask_friend("bob", "").unwrap();
     bob_client.accept(&push(&bob_client), "").unwrap();
     assert_eq!(push(&ann_client).kind, PushKind::FriendAccept);
-    let ann = EncryptingClient::new(ann_client.clone(), ann, PinnedKeys::default()).unwrap();
-    let bob = EncryptingClient::new(bob_client.clone(), bob, PinnedKeys::default()).unwrap();
+    let ann = E2eClient::new(ann_client.clone(), ann, PinnedKeys::default()).unwrap();
+    let bob = E2eClient::new(bob_client.clone(), bob, PinnedKeys::default()).unwrap();
     assert!(ann.send("bob", "secret 🪿").unwrap().encrypted);
     let got = push(&bob_client);
     assert!(!got.content.contains("secret"));
-    assert_eq!(bob.read(&got), DecryptOutcome::Encrypted("secret 🪿".to_owned()));
+    assert_eq!(bob.read(&got), E2eDecryptOutcome::Encrypted("secret 🪿".to_owned()));
     assert_eq!(ann.safety_number("bob"), bob.safety_number("ann"));
     assert!(ann.safety_number("bob").is_some());
     // Plain text is told apart.
     ann_client.send("bob", "not secret").unwrap();
-    assert_eq!(bob.read(&push(&bob_client)), DecryptOutcome::Plain { sender_has_keys: true });
+    assert_eq!(bob.read(&push(&bob_client)), E2eDecryptOutcome::Plain { sender_has_keys: true });
     // Other keys than the pinned ones: nothing is sent, nothing is shown as genuine.
     let (_, other) = pair();
     bob.pins().accept_keys("ann", &other.public().text());
     let refused = bob.send("ann", "x").unwrap_err();
     assert!(refused.to_string().contains("changed"), "{refused}");
     ann.send("bob", "again").unwrap();
-    assert_eq!(bob.read(&push(&bob_client)), DecryptOutcome::Bad(E2eEncryptionError::OtherKey));
-    let FriendKeysCheck::Changed(Some(shown)) = bob.check_keys("ann").unwrap() else { panic!("other keys are pinned") };
+    assert_eq!(bob.read(&push(&bob_client)), E2eDecryptOutcome::Bad(E2eEncryptionError::OtherKey));
+    let FriendKeysCheckResult::Changed(Some(shown)) = bob.check_keys("ann").unwrap() else {
+        panic!("other keys are pinned")
+    };
     assert_eq!(bob.accept_keys("ann", None), Err(SendError::Keys(E2eEncryptionError::KeysChanged)));
     // The keys change once more, after the user has seen some.
     let publish = |text: String| {
@@ -358,12 +359,12 @@ fn a_conversation_that_the_server_cannot_read() {
     bob.accept_keys("ann", Some(&shown)).unwrap();
     assert_eq!((bob.safety_number("ann"), ann.safety_number("bob")), (Some(number.clone()), Some(number)));
     assert!(bob.send("ann", "now").unwrap().encrypted);
-    assert_eq!(ann.read(&push(&ann_client)), DecryptOutcome::Encrypted("now".to_owned()));
+    assert_eq!(ann.read(&push(&ann_client)), E2eDecryptOutcome::Encrypted("now".to_owned()));
     // The signer is not known yet: the message may be read later.
     ann.send("bob", "last").unwrap();
     let (got, empty) =
-        (push(&bob_client), EncryptingClient::new(bob_client.clone(), pair().1, PinnedKeys::default()).unwrap());
+        (push(&bob_client), E2eClient::new(bob_client.clone(), pair().1, PinnedKeys::default()).unwrap());
     bob_client.clone().close();
-    assert!(matches!(empty.read(&got), DecryptOutcome::NotYet(_)));
-    assert_eq!(bob.read(&got), DecryptOutcome::Encrypted("last".to_owned()));
+    assert!(matches!(empty.read(&got), E2eDecryptOutcome::NotYet(_)));
+    assert_eq!(bob.read(&got), E2eDecryptOutcome::Encrypted("last".to_owned()));
 }

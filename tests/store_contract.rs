@@ -22,9 +22,8 @@ use common::store::*;
 use hongyan::chat::contract::{FriendAnswerOutcome as Answered, FriendRequestOutcome as Asked};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::memory::MemoryStore;
-use hongyan::store::sqlite::SqliteStore;
-use hongyan::store::{PushSaveResult, StoreConnection, StoreError, friendship, token};
+use hongyan::store::MailboxSaveResult::{Before, Duplicate, Itself};
+use hongyan::store::{StoreConnection, StoreError, friendship, memory::MemoryStore, sqlite::SqliteStore, token};
 
 fn on_each(test: fn(&mut dyn StoreConnection)) {
     println!("memory");
@@ -72,7 +71,7 @@ fn the_largest_fields_fit() {
         assert_eq!(store.profile(&profile.user_name).unwrap(), Some(profile.clone()));
         let (name, id) = (profile.user_name.to_string(), "雁".repeat(42));
         let large = push(1, PushKind::Message, &name, &name, &id, &"🪿\0".repeat(60_000));
-        assert_eq!(save(store, std::slice::from_ref(&large)), [PushSaveResult::Itself]);
+        assert_eq!(save(store, std::slice::from_ref(&large)), [Itself]);
         assert_eq!(store.pushes(&profile.user_name, 0, 9, usize::MAX).unwrap(), [Push::clone(&large)]);
         let mut empty = account("bob");
         (empty.email_address, empty.nick_name, empty.rsa_public_key) = ("".into(), "".into(), "".into());
@@ -112,7 +111,7 @@ fn names_and_ids_compare_byte_for_byte() {
             .zip(1..)
             .map(|((to, id), seq)| message(seq, "bob", to, id))
             .collect();
-        assert!(save(store, &messages).iter().all(|saved| *saved == PushSaveResult::Itself));
+        assert!(save(store, &messages).iter().all(|saved| *saved == Itself));
         for name in alike {
             let stored = store.pushes(&user(name), 0, 100, usize::MAX).unwrap();
             assert_eq!(stored.iter().map(|push| push.id()).collect::<Vec<_>>(), ids, "{name}");
@@ -131,7 +130,7 @@ fn pushes_come_back_in_order_page_by_page_exactly_as_sent() {
     on_each(|store| {
         let odd = |seq| push(seq, PushKind::Message, "鸿雁", "ann", &format!("{seq} {}", &ODD[..12]), ODD);
         let sent: Vec<_> = [70, 3, 50, 4, 1, 10].map(odd).into();
-        assert_eq!(save(store, &sent), [PushSaveResult::Itself; 6]);
+        assert_eq!(save(store, &sent), [Itself; 6]);
         save(store, &[message(5, "ann", "bob", "m")]);
         assert_eq!(waiting(store, "ann"), [1, 3, 4, 10, 50, 70]);
         let page = store.pushes(&user("ann"), 3, 2, usize::MAX).unwrap();
@@ -146,23 +145,23 @@ fn pushes_come_back_in_order_page_by_page_exactly_as_sent() {
 fn a_push_is_kept_once() {
     on_each(|store| {
         let first = message(1, "bob", "ann", "m");
-        assert_eq!(save(store, &[first.clone(), first.clone()]), [PushSaveResult::Itself, PushSaveResult::Before]);
-        assert_eq!(save(store, std::slice::from_ref(&first)), [PushSaveResult::Before]);
+        assert_eq!(save(store, &[first.clone(), first.clone()]), [Itself, Before]);
+        assert_eq!(save(store, std::slice::from_ref(&first)), [Before]);
         let twice = [message(2, "bob", "ann", "m"), message(3, "cy", "ann", "m"), message(4, "bob", "dan", "m")];
-        assert_eq!(save(store, &twice), [PushSaveResult::Duplicate, PushSaveResult::Itself, PushSaveResult::Itself]);
+        assert_eq!(save(store, &twice), [Duplicate, Itself, Itself]);
         let in_one = [message(5, "bob", "ann", "n"), message(6, "bob", "ann", "n"), first];
-        assert_eq!(save(store, &in_one), [PushSaveResult::Itself, PushSaveResult::Duplicate, PushSaveResult::Before]);
+        assert_eq!(save(store, &in_one), [Itself, Duplicate, Before]);
         // Pushes of friendship are another matter, even under the same id.
         let friendly =
             [PushKind::FriendRequest, PushKind::FriendAccept, PushKind::FriendReject, PushKind::FriendReject];
         let friendly: Vec<_> =
             friendly.iter().zip(7..).map(|(kind, seq)| push(seq, *kind, "bob", "ann", "m", ODD)).collect();
-        assert_eq!(save(store, &friendly), [PushSaveResult::Itself; 4]);
+        assert_eq!(save(store, &friendly), [Itself; 4]);
         assert_eq!(waiting(store, "ann"), [1, 3, 5, 7, 8, 9, 10]);
         assert_eq!(store.pushes(&user("ann"), 6, 1, usize::MAX).unwrap(), [Push::clone(&friendly[0])]);
         // Once it is gone its id is free.
         with(store, |store| store.delete_pushes(&[(user("ann"), 1)]));
-        assert_eq!(save(store, &[message(11, "bob", "ann", "m")]), [PushSaveResult::Itself]);
+        assert_eq!(save(store, &[message(11, "bob", "ann", "m")]), [Itself]);
         assert_eq!(save(store, &[]), []);
     });
 }
@@ -174,7 +173,7 @@ fn many_at_once_with_duplicates_among_them() {
         for count in [1, 9, 10, 11, 99, 100, 101, 257] {
             let base = 2_000 + count * 1_000;
             let many: Vec<_> = (0..count).map(|n| message(base + n, "bob", "cy", &format!("{count}/{n}"))).collect();
-            assert!(save(store, &many).iter().all(|saved| *saved == PushSaveResult::Itself));
+            assert!(save(store, &many).iter().all(|saved| *saved == Itself));
             let all: Vec<_> = (base..base + count).collect();
             assert_eq!(waiting(store, "cy"), all);
             let gone: Vec<_> = all.iter().map(|seq| (user("cy"), *seq)).collect();
@@ -183,7 +182,7 @@ fn many_at_once_with_duplicates_among_them() {
         }
         let many: Vec<_> = (0..777).map(|n| message(1 + n, "bob", "ann", &format!("m{n}"))).collect();
         for (saved, n) in save(store, &many).iter().zip(0..) {
-            assert_eq!(*saved, if n == 500 { PushSaveResult::Duplicate } else { PushSaveResult::Itself }, "{n}");
+            assert_eq!(*saved, if n == 500 { Duplicate } else { Itself }, "{n}");
         }
         assert_eq!(waiting(store, "ann").len(), 777);
     });

@@ -3,7 +3,7 @@
 
 use hongyan::chat::ChatCore;
 use hongyan::chat::contract::{
-    ClusterJobOutcome, ClusterView, ConnId, CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, NodeId,
+    ClusterJobOutcome, ClusterView, ConnId, CoreAction, CoreInput, CoreSettings, Job, JobOutcome, NodeId,
     NodeIncarnation, NodeRow, PushPage, TurnTimestamp,
 };
 use hongyan::protocol::encode_fast::write_push;
@@ -140,7 +140,7 @@ impl Core {
     pub fn log_in(&mut self, number: usize) -> ConnId {
         let conn = ConnId { slot: self.conns, generation: 0 };
         self.conns += 1;
-        self.event(CoreEvent::Opened { conn, address_key: None });
+        self.event(CoreInput::Opened { conn, address_key: None });
         self.input(conn, login(number).as_bytes());
         conn
     }
@@ -148,7 +148,7 @@ impl Core {
     /// Hands one envelope in, and does all that follows from it.
     pub fn input(&mut self, conn: ConnId, envelope: &[u8]) {
         let input = parse(envelope, &mut self.scratch);
-        self.chat.handle(self.now, CoreEvent::Input { conn, input }, &mut self.actions);
+        self.chat.handle(self.now, CoreInput::Input { conn, input }, &mut self.actions);
         self.apply();
     }
 
@@ -157,11 +157,11 @@ impl Core {
         self.now.mono_ms += ms;
         self.now.wall_ms += ms;
         if self.chat.next_deadline().is_some_and(|deadline| deadline <= self.now.mono_ms) {
-            self.event(CoreEvent::Tick { input_read_until_ms: self.now.mono_ms });
+            self.event(CoreInput::Tick { input_read_until_ms: self.now.mono_ms });
         }
     }
 
-    pub fn event(&mut self, event: CoreEvent<'_>) {
+    pub fn event(&mut self, event: CoreInput<'_>) {
         self.chat.handle(self.now, event, &mut self.actions);
         self.apply();
     }
@@ -212,7 +212,7 @@ impl Core {
                 return;
             }
             for (ticket, outcome) in finished.drain(..) {
-                self.chat.handle(self.now, CoreEvent::Finished { ticket, outcome }, &mut self.actions);
+                self.chat.handle(self.now, CoreInput::Finished { ticket, outcome }, &mut self.actions);
             }
         }
     }

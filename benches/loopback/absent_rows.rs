@@ -15,7 +15,7 @@ use super::subjects::Starter;
 use super::{Fallible, check_interrupt, median};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::StoreConnection;
-use hongyan::store::mysql::MysqlDatabase;
+use hongyan::store::mysql::MysqlConnector;
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn open(kept: &Kept, starter: &Starter) -> Fallible<Vec<Box<dyn StoreConnection>
     Ok(match kept {
         Kept::Sqlite(_) => vec![Box::new(SqliteStore::open(url.trim_start_matches("sqlite:").as_ref())?)],
         Kept::Mysql(_) => {
-            let server = MysqlDatabase::new(&url)?;
+            let server = MysqlConnector::new(&url)?;
             let mut stores: Vec<Box<dyn StoreConnection>> = vec![];
             for _ in 0..MYSQL_THREADS {
                 stores.push(Box::new(server.connect()?));
@@ -84,7 +84,7 @@ fn all(starter: &Starter, settings: &Settings, report: &mut Report, table: &mut 
         return Ok(());
     };
     let database = mariadb.database("absent")?;
-    fill(&mut MysqlDatabase::new(&database.url())?.connect()?)?;
+    fill(&mut MysqlConnector::new(&database.url())?.connect()?)?;
     report.note(format!("absent: {} runs on both cores", mariadb.version()?));
     measure_store(starter, settings, report, table, &Kept::Mysql(database))
 }

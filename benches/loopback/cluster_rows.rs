@@ -14,7 +14,7 @@ use super::report::{Report, ReportTable, significant, thousands};
 use super::settings::Settings;
 use super::subjects::{Starter, Subject};
 use super::{Fallible, check_interrupt, median};
-use hongyan::store::mysql::MysqlDatabase;
+use hongyan::store::mysql::MysqlConnector;
 use serde_json::json;
 
 /// The arrangements that are measured, in this order.
@@ -114,7 +114,7 @@ fn messages(starter: &Starter, settings: &Settings, report: &mut Report, mariadb
         let mut all = vec![];
         for (number, contender) in contenders.iter().enumerate() {
             let database = mariadb.database(&format!("nodes{number}"))?;
-            pairs(&mut MysqlDatabase::new(&database.url())?.connect()?, SHAPES[0].pairs)?;
+            pairs(&mut MysqlConnector::new(&database.url())?.connect()?, SHAPES[0].pairs)?;
             let bus = settings.bus.as_deref().filter(|_| contender.has_bus);
             all.push(Nodes::start(starter, database, contender.names, bus)?.talk(contender.across)?);
         }
@@ -212,7 +212,7 @@ fn log_ins(starter: &Starter, settings: &Settings, report: &mut Report, mariadb:
     let fill = |what: &str| -> Fallible<Database> {
         settings.say("cluster: filling a MariaDB with users");
         let database = mariadb.database(what)?;
-        fill_ring(&mut MysqlDatabase::new(&database.url())?.connect()?, users, NEIGHBOURS, WAITING)?;
+        fill_ring(&mut MysqlConnector::new(&database.url())?.connect()?, users, NEIGHBOURS, WAITING)?;
         Ok(database)
     };
     let (mut alone, mut first, mut again, mut moved): (Vec<Cost>, Vec<Cost>, Vec<Cost>, Vec<Cost>) = Default::default();

@@ -3,7 +3,7 @@
 
 use super::AdminConfig;
 use super::http::{HttpRequest, HttpResponse};
-use crate::config::{AdminEndpoint, StoreUrl, regular_file};
+use crate::config::{AdminInterfaceAddress, StoreUrl, regular_file};
 use ring::hmac;
 use std::fmt;
 use std::net::IpAddr;
@@ -74,20 +74,20 @@ pub(super) struct AdminAccessRules {
     secret: Option<AdminToken>,
     /// The store of this server.
     store: StoreUrl,
-    refusal_log: Mutex<RefusalLogLimiter>,
-    drop_log: Mutex<RefusalLogLimiter>,
+    refusal_log: Mutex<AdminRefusalLogLimiter>,
+    drop_log: Mutex<AdminRefusalLogLimiter>,
 }
 
 /// Callers who were refused since that was last said.
 #[derive(Default)]
-struct RefusalLogLimiter {
+struct AdminRefusalLogLimiter {
     last: Option<Instant>,
     unlogged_count: u64,
 }
 
 impl fmt::Debug for AdminAccessRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").field("is_port", &self.is_port).finish_non_exhaustive()
+        f.debug_struct("AdminAccessRules").field("is_port", &self.is_port).finish_non_exhaustive()
     }
 }
 
@@ -96,7 +96,7 @@ impl AdminAccessRules {
     /// One sentence.
     pub(super) fn new(config: &AdminConfig) -> Result<Self, String> {
         let secret = match (&config.endpoint, &config.token_file) {
-            (AdminEndpoint::Tcp(_), Some(path)) => {
+            (AdminInterfaceAddress::Tcp(_), Some(path)) => {
                 let secret = AdminToken::new(read_token(path)?.as_bytes())?;
                 if is_world_readable(path) {
                     let path = path.display();
@@ -104,12 +104,12 @@ impl AdminAccessRules {
                 }
                 Some(secret)
             }
-            (AdminEndpoint::Tcp(addr), None) if !addr.ip().to_canonical().is_loopback() => {
+            (AdminInterfaceAddress::Tcp(addr), None) if !addr.ip().to_canonical().is_loopback() => {
                 return Err(format!("--admin {addr} is no loopback address: it needs --admin-token-file"));
             }
             _ => None,
         };
-        let (is_port, store) = (matches!(config.endpoint, AdminEndpoint::Tcp(_)), config.store.clone());
+        let (is_port, store) = (matches!(config.endpoint, AdminInterfaceAddress::Tcp(_)), config.store.clone());
         Ok(Self { is_port, secret, store, refusal_log: Mutex::default(), drop_log: Mutex::default() })
     }
 
@@ -177,7 +177,7 @@ impl AdminAccessRules {
 
 /// Limits the log lines about refused callers. If a line is due, gives the number of callers that
 /// were not logged before it.
-fn is_due(refused: &Mutex<RefusalLogLimiter>) -> Option<u64> {
+fn is_due(refused: &Mutex<AdminRefusalLogLimiter>) -> Option<u64> {
     // Only whole values are written, so a panic cannot leave them torn.
     let mut refused = refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if refused.last.is_some_and(|last| last.elapsed() < LOG_EVERY) {

@@ -4,14 +4,15 @@ use super::http::HttpResponse;
 use super::metrics::VERSION;
 use super::process::ProcessFacts;
 use crate::chat::contract::{
-    AdminAnswer, NodeId, OnlineUser, PushReport, PushState, RemoteUserReport, RemoteUserStatus, UserStatusReport,
+    AdminAnswer, NodeId, OnlineUserInfo, PushState, PushStatusReport, RemoteUserReport, RemoteUserStatus,
+    UserStatusReport,
 };
-use crate::net::admin::{NodeDirectory, ServerSnapshot};
+use crate::net::admin::{ServerSnapshot, SharedNodeNames};
 use crate::protocol::http::ServerHealth;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
-fn online(user: &OnlineUser, address: Option<IpAddr>) -> Value {
+fn online(user: &OnlineUserInfo, address: Option<IpAddr>) -> Value {
     json!({
         "name": user.name.as_str(),
         "online_since_ms": user.logged_in_ms,
@@ -20,7 +21,7 @@ fn online(user: &OnlineUser, address: Option<IpAddr>) -> Value {
     })
 }
 
-fn user(report: &UserStatusReport, address: Option<IpAddr>, names: &NodeDirectory) -> Value {
+fn user(report: &UserStatusReport, address: Option<IpAddr>, names: &SharedNodeNames) -> Value {
     json!({
         "name": report.name.as_str(),
         "online": match (&report.online, report.remote.map(|elsewhere| elsewhere.status)) {
@@ -41,11 +42,11 @@ fn user(report: &UserStatusReport, address: Option<IpAddr>, names: &NodeDirector
     })
 }
 
-fn remote_user_json(RemoteUserReport { node, status }: RemoteUserReport, names: &NodeDirectory) -> Value {
+fn remote_user_json(RemoteUserReport { node, status }: RemoteUserReport, names: &SharedNodeNames) -> Value {
     json!({"node": node.get(), "node_name": names.name_of(node), "answers": status != RemoteUserStatus::Silent})
 }
 
-fn push(report: &PushReport) -> Value {
+fn push(report: &PushStatusReport) -> Value {
     json!({
         "sender": report.sender.as_str(),
         "kind": report.kind,
@@ -62,18 +63,18 @@ fn push(report: &PushReport) -> Value {
 
 /// Where an answer comes from.
 #[derive(Clone, Debug, Default)]
-pub(super) struct AnswerSource {
+pub(super) struct AdminAnswerContext {
     /// The addresses of the online users in it, in their order.
     pub(super) addresses: Vec<Option<IpAddr>>,
     /// The node that was asked; `None`: the server is no node of a cluster.
     pub(super) node: Option<NodeId>,
     /// The names of the nodes.
-    pub(super) names: NodeDirectory,
+    pub(super) names: SharedNodeNames,
 }
 
 /// The answer to a question.
-pub(super) fn of_question(answer: AdminAnswer, from: &AnswerSource) -> HttpResponse {
-    let AnswerSource { addresses, node, names } = from;
+pub(super) fn of_question(answer: AdminAnswer, from: &AdminAnswerContext) -> HttpResponse {
+    let AdminAnswerContext { addresses, node, names } = from;
     let address = |at: usize| addresses.get(at).copied().flatten();
     let (node, node_name) = (node.map(NodeId::get), node.and_then(|node| names.name_of(node)));
     let value = match answer {
@@ -93,12 +94,12 @@ pub(super) fn of_question(answer: AdminAnswer, from: &AnswerSource) -> HttpRespo
 }
 
 /// Nodes by their numbers and names.
-pub(super) fn nodes(nodes: &[NodeId], names: &NodeDirectory) -> Vec<Value> {
+pub(super) fn nodes(nodes: &[NodeId], names: &SharedNodeNames) -> Vec<Value> {
     nodes.iter().map(|&node| json!({"node": node.get(), "name": names.name_of(node)})).collect()
 }
 
 /// The answer to a change.
-pub(super) fn of_change(answer: &AdminAnswer, from: &AnswerSource) -> HttpResponse {
+pub(super) fn of_change(answer: &AdminAnswer, from: &AdminAnswerContext) -> HttpResponse {
     match answer {
         AdminAnswer::Done => HttpResponse::json(200, &json!({"done": true})),
         AdminAnswer::NoSuchUser => HttpResponse::error(404, "no_such_user", "There is no account of this name."),
@@ -162,13 +163,13 @@ mod tests {
     use crate::chat::contract::ConnId;
     use crate::protocol::field::UserName;
 
-    fn named(name: &str) -> OnlineUser {
+    fn named(name: &str) -> OnlineUserInfo {
         let conn = ConnId { slot: 0, generation: 0 };
-        OnlineUser { name: UserName::new(name).unwrap(), conn, logged_in_ms: 7, outstanding: 2 }
+        OnlineUserInfo { name: UserName::new(name).unwrap(), conn, logged_in_ms: 7, outstanding: 2 }
     }
 
-    fn names() -> NodeDirectory {
-        let names = NodeDirectory::default();
+    fn names() -> SharedNodeNames {
+        let names = SharedNodeNames::default();
         names.set([(2, "b"), (3, "c")].map(|(number, name)| (NodeId::new(number).unwrap(), name.to_owned())));
         names
     }
@@ -181,7 +182,7 @@ mod tests {
     fn a_page_of_users_says_where_the_next_one_begins() {
         let users = vec![named("ann"), named("b\u{202e}ob")];
         let addresses = vec![Some(IpAddr::from([192, 0, 2, 1])), None];
-        let from = AnswerSource { addresses, node: NodeId::new(3), names: names() };
+        let from = AdminAnswerContext { addresses, node: NodeId::new(3), names: names() };
         let answer = |more| of_question(AdminAnswer::Users { users: users.clone(), has_more: more }, &from);
         let page = answer(true);
         assert!(page.body.is_ascii(), "nothing hidden stands in it as itself");
@@ -205,7 +206,7 @@ mod tests {
             has_more_waiting: false,
             is_banned: false,
         };
-        let from = AnswerSource { names: names(), ..AnswerSource::default() };
+        let from = AdminAnswerContext { names: names(), ..AdminAnswerContext::default() };
         let answer = |there| value(&of_question(AdminAnswer::User(Box::new(report(there))), &from));
         let online = answer(RemoteUserStatus::Online { logged_in_ms: 7, outstanding: 1 });
         let there = json!({"name": "ann", "online_since_ms": 7, "address": null, "outstanding": 1});
@@ -228,7 +229,7 @@ mod tests {
             (AdminAnswer::NoticeCut { users: 7 }, 503, "store"),
             (AdminAnswer::Failed, 503, "store"),
         ] {
-            let response = of_question(answer.clone(), &AnswerSource::default());
+            let response = of_question(answer.clone(), &AdminAnswerContext::default());
             assert_eq!((response.status, &value(&response)["error"]), (status, &json!(error)), "{answer:?}");
         }
     }
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn an_answer_names_the_nodes_that_have_not_confirmed() {
         let nodes = [2, 1_023].map(|number| NodeId::new(number).unwrap()).to_vec();
-        let from = AnswerSource { names: names(), ..AnswerSource::default() };
+        let from = AdminAnswerContext { names: names(), ..AdminAnswerContext::default() };
         let response = of_change(&AdminAnswer::Unconfirmed { nodes }, &from);
         assert_eq!(response.status, 202);
         // One that was forgotten meanwhile has no name any more.

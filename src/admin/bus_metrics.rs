@@ -5,9 +5,9 @@ use crate::bus::BusFigures;
 use crate::bus::figures::BusInstanceFigures;
 
 /// A family and the number of each instance for it.
-type MetricFamily = (&'static str, &'static str, fn(&BusInstanceFigures) -> u64);
+type BusMetricDefinition = (&'static str, &'static str, fn(&BusInstanceFigures) -> u64);
 
-const COUNTERS: [MetricFamily; 5] = [
+const COUNTERS: [BusMetricDefinition; 5] = [
     ("bus_failures", "How often an instance of the bus stopped working.", |one| one.failures),
     ("bus_frames_sent", "Frames for other nodes that an instance of the bus took.", |one| one.frames_out),
     ("bus_sent_bytes", "The bytes of these frames.", |one| one.bytes_out),

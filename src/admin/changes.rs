@@ -55,7 +55,7 @@ struct NoticeRequestBody {
 /// The body of a password reset.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ResetBody {
+struct PasswordResetRequestBody {
     #[serde(default)]
     plain: bool,
 }
@@ -63,7 +63,7 @@ struct ResetBody {
 /// The body of a change that needs none.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EmptyBody {}
+struct EmptyRequestBody {}
 
 /// Parses a body; an empty one gives the defaults.
 fn read<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, HttpResponse> {
@@ -169,7 +169,7 @@ impl AdminContext {
         let what = format!("{} of user {:?}", change.name(), name.as_str());
         let request = match change {
             AdminUserAction::Password => {
-                let ResetBody { plain } = read(body)?;
+                let PasswordResetRequestBody { plain } = read(body)?;
                 return self.reset(&what, who, name, plain, within);
             }
             AdminUserAction::Disconnect => AdminRequest::Disconnect { name },
@@ -177,12 +177,12 @@ impl AdminContext {
             AdminUserAction::Unban => AdminRequest::Unban { name },
             AdminUserAction::Delete => AdminRequest::Delete { name },
         };
-        let EmptyBody {} = read(body)?;
+        let EmptyRequestBody {} = read(body)?;
         self.execute_change(&what, who, request, within, |answer, from| answers::of_change(&answer, from))
     }
 
     pub(super) fn drain(&self, body: &[u8], who: &str, within: Duration) -> Result<HttpResponse, HttpResponse> {
-        let EmptyBody {} = read(body)?;
+        let EmptyRequestBody {} = read(body)?;
         self.execute_change("drain", who, AdminRequest::Drain, within, |answer, from| answers::of_change(&answer, from))
     }
 
@@ -195,7 +195,7 @@ impl AdminContext {
         within: Duration,
     ) -> Result<HttpResponse, HttpResponse> {
         let until = Instant::now() + within;
-        let EmptyBody {} = read(body)?;
+        let EmptyRequestBody {} = read(body)?;
         let _slot = self.store_slot()?;
         let members = self.members(within)?;
         let what = format!("forget the node {}", escaped(name));
@@ -245,7 +245,7 @@ impl AdminContext {
         who: &str,
         request: AdminRequest,
         within: Duration,
-        answer: impl FnOnce(AdminAnswer, &answers::AnswerSource) -> HttpResponse,
+        answer: impl FnOnce(AdminAnswer, &answers::AdminAnswerContext) -> HttpResponse,
     ) -> Result<HttpResponse, HttpResponse> {
         let user = user_of(&request).cloned();
         audit(what, who, user.as_ref(), BEGINS);
@@ -263,11 +263,11 @@ mod tests {
 
     #[test]
     fn a_body_is_the_object_that_is_described() {
-        assert!(read::<EmptyBody>(b"").is_ok() && read::<EmptyBody>(b" {} \n").is_ok());
-        assert!(read::<ResetBody>(b"{\"plain\":true}").is_ok_and(|reset| reset.plain));
-        assert!(read::<ResetBody>(b"").is_ok_and(|reset| !reset.plain));
+        assert!(read::<EmptyRequestBody>(b"").is_ok() && read::<EmptyRequestBody>(b" {} \n").is_ok());
+        assert!(read::<PasswordResetRequestBody>(b"{\"plain\":true}").is_ok_and(|reset| reset.plain));
+        assert!(read::<PasswordResetRequestBody>(b"").is_ok_and(|reset| !reset.plain));
         for bad in [&b"[]"[..], b"{", b"null", b"1", b"{\"x\":1}", b"{}{}", b"\xff"] {
-            assert!(read::<EmptyBody>(bad).is_err_and(|response| response.status == 400));
+            assert!(read::<EmptyRequestBody>(bad).is_err_and(|response| response.status == 400));
         }
         for bad in [&b""[..], b"{\"to\":\"ann\"}", b"[null,\"x\"]", b"{\"text\":1}", b"{\"text\":\"a\",\"text\":\"b\"}"]
         {

@@ -6,8 +6,8 @@ use super::http::STORE_HEADER;
 use super::stream::{AdminStream, TimedStream};
 use super::target::encode;
 use super::text_output;
-use crate::config::AdminEndpoint;
-use crate::config::command::{AdminAccountCommand, AdminCommand, AdminVerb};
+use crate::config::AdminInterfaceAddress;
+use crate::config::command::{AdminCliAccountCommand, AdminCliCommand, AdminCliVerb};
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,7 +26,7 @@ const HEADERS_MAX: usize = 64;
 
 /// The result of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminCommandResult {
+pub struct AdminCliResult {
     /// It is done, or could be answered.
     pub is_success: bool,
     /// The text for stdout, with its line ends.
@@ -39,15 +39,15 @@ pub struct AdminCommandResult {
 ///
 /// # Errors
 /// One sentence: the server cannot be reached.
-pub fn run(order: &AdminCommand) -> Result<AdminCommandResult, String> {
+pub fn run(order: &AdminCliCommand) -> Result<AdminCliResult, String> {
     let caller = AdminClient::new(order)?;
     let (mut status, mut value) = match &order.verb {
-        AdminVerb::Users => caller.all_users()?,
+        AdminCliVerb::Users => caller.all_users()?,
         verb => caller.ask(&request_of(verb))?,
     };
     // After the drain it stops, and says so to others who order it.
     let is_accepted = status == 202 || value["error"] == "stopping";
-    if order.verb == (AdminVerb::Drain { waits: true }) && is_accepted {
+    if order.verb == (AdminCliVerb::Drain { waits: true }) && is_accepted {
         caller.wait_until_stopped(Duration::from_millis(value["left_ms"].as_u64().unwrap_or(0)))?;
         (status, value) = (202, value.take());
         if let Some(value) = value.as_object_mut() {
@@ -56,33 +56,34 @@ pub fn run(order: &AdminCommand) -> Result<AdminCommandResult, String> {
     }
     if order.is_json {
         let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-        return Ok(AdminCommandResult {
+        return Ok(AdminCliResult {
             is_success: is_success(status, &order.verb, &value),
             stdout_text: escape::json(&text) + "\n",
             err: String::new(),
         });
     }
     if let (Some(_), Some(message)) = (value["error"].as_str(), value["message"].as_str()) {
-        return Ok(AdminCommandResult {
+        return Ok(AdminCliResult {
             is_success: false,
             stdout_text: String::new(),
             err: format!("hongyan: {}", escape::printable(message)),
         });
     }
     // The receiver's node may know more.
-    if let AdminVerb::Where { receiver, .. } = &order.verb
+    if let AdminCliVerb::Where { receiver, .. } = &order.verb
         && value["node"].is_u64()
     {
         // Even if this fails, the answer so far is shown.
         value["receiver"] =
-            caller.ask(&request_of(&AdminVerb::User(receiver.clone()))).map_or(Value::Null, |(_, user)| user);
+            caller.ask(&request_of(&AdminCliVerb::User(receiver.clone()))).map_or(Value::Null, |(_, user)| user);
     }
     let stdout_text = text_output::show(&order.verb, &value);
-    Ok(AdminCommandResult { is_success: is_success(status, &order.verb, &value), stdout_text, err: String::new() })
+    Ok(AdminCliResult { is_success: is_success(status, &order.verb, &value), stdout_text, err: String::new() })
 }
 
-fn is_success(status: u16, verb: &AdminVerb, value: &Value) -> bool {
-    let is_unknown = matches!(verb, AdminVerb::Where { .. }) && value["messages"].as_array().is_some_and(Vec::is_empty);
+fn is_success(status: u16, verb: &AdminCliVerb, value: &Value) -> bool {
+    let is_unknown =
+        matches!(verb, AdminCliVerb::Where { .. }) && value["messages"].as_array().is_some_and(Vec::is_empty);
     matches!(status, 200 | 202) && !is_unknown && value["unconfirmed_nodes"].is_null()
 }
 
@@ -94,26 +95,28 @@ struct OutgoingAdminRequest {
     body: String,
 }
 
-fn request_of(verb: &AdminVerb) -> OutgoingAdminRequest {
+fn request_of(verb: &AdminCliVerb) -> OutgoingAdminRequest {
     let get = |target: String| OutgoingAdminRequest { method: "GET", target, body: String::new() };
     let post = |target: String, body: &Value| OutgoingAdminRequest { method: "POST", target, body: body.to_string() };
     match verb {
-        AdminVerb::Status => get("/health".to_owned()),
-        AdminVerb::Nodes => get("/nodes".to_owned()),
-        AdminVerb::ForgetNode(name) => post(format!("/nodes/{}/forget", encode(name)), &json!({})),
-        AdminVerb::Users => get("/users".to_owned()),
-        AdminVerb::Drain { .. } => post("/drain".to_owned(), &json!({})),
-        AdminVerb::User(name) => get(format!("/users/{}", encode(name))),
-        AdminVerb::Where { receiver, id } => get(format!("/messages?receiver={}&id={}", encode(receiver), encode(id))),
-        AdminVerb::Notice { to: Some(to), text } => post("/notices".to_owned(), &json!({"to": to, "text": text})),
-        AdminVerb::Notice { to: None, text } => post("/notices".to_owned(), &json!({"text": text})),
-        AdminVerb::Change { name, change } => {
+        AdminCliVerb::Status => get("/health".to_owned()),
+        AdminCliVerb::Nodes => get("/nodes".to_owned()),
+        AdminCliVerb::ForgetNode(name) => post(format!("/nodes/{}/forget", encode(name)), &json!({})),
+        AdminCliVerb::Users => get("/users".to_owned()),
+        AdminCliVerb::Drain { .. } => post("/drain".to_owned(), &json!({})),
+        AdminCliVerb::User(name) => get(format!("/users/{}", encode(name))),
+        AdminCliVerb::Where { receiver, id } => {
+            get(format!("/messages?receiver={}&id={}", encode(receiver), encode(id)))
+        }
+        AdminCliVerb::Notice { to: Some(to), text } => post("/notices".to_owned(), &json!({"to": to, "text": text})),
+        AdminCliVerb::Notice { to: None, text } => post("/notices".to_owned(), &json!({"text": text})),
+        AdminCliVerb::Change { name, change } => {
             let (word, body) = match change {
-                AdminAccountCommand::Disconnect => ("disconnect", json!({})),
-                AdminAccountCommand::Ban => ("ban", json!({})),
-                AdminAccountCommand::Unban => ("unban", json!({})),
-                AdminAccountCommand::ResetPassword { is_plain } => ("password", json!({"plain": is_plain})),
-                AdminAccountCommand::Delete => ("delete", json!({})),
+                AdminCliAccountCommand::Disconnect => ("disconnect", json!({})),
+                AdminCliAccountCommand::Ban => ("ban", json!({})),
+                AdminCliAccountCommand::Unban => ("unban", json!({})),
+                AdminCliAccountCommand::ResetPassword { is_plain } => ("password", json!({"plain": is_plain})),
+                AdminCliAccountCommand::Delete => ("delete", json!({})),
             };
             post(format!("/users/{}/{word}", encode(name)), &body)
         }
@@ -121,15 +124,15 @@ fn request_of(verb: &AdminVerb) -> OutgoingAdminRequest {
 }
 
 struct AdminClient {
-    endpoint: AdminEndpoint,
+    endpoint: AdminInterfaceAddress,
     token: Option<String>,
     store_id: Option<String>,
 }
 
 impl AdminClient {
-    fn new(order: &AdminCommand) -> Result<Self, String> {
+    fn new(order: &AdminCliCommand) -> Result<Self, String> {
         let token = match (&order.endpoint, &order.token_file) {
-            (AdminEndpoint::Tcp(_), Some(path)) => Some(read_token(path)?),
+            (AdminInterfaceAddress::Tcp(_), Some(path)) => Some(read_token(path)?),
             _ => None,
         };
         Ok(Self { endpoint: order.endpoint.clone(), token, store_id: order.store_id.clone() })
@@ -158,11 +161,11 @@ impl AdminClient {
         let (began, within) = (Instant::now(), left + DRAIN_SPARE);
         while let Some(rest) = within.checked_sub(began.elapsed()) {
             thread::sleep(DRAIN_LOOK_EVERY);
-            match self.ask_within(&request_of(&AdminVerb::Status), rest) {
+            match self.ask_within(&request_of(&AdminCliVerb::Status), rest) {
                 Ok((_, health)) => match health_after_drain(&health, began.elapsed()) {
-                    HealthAfterDrain::Stops => {}
-                    HealthAfterDrain::OtherProcess => return Ok(()),
-                    HealthAfterDrain::ServesAgain => {
+                    DrainPollResult::Stops => {}
+                    DrainPollResult::OtherProcess => return Ok(()),
+                    DrainPollResult::ServesAgain => {
                         return Err("the server does not drain any more: it serves, and has not stopped".to_owned());
                     }
                 },
@@ -171,8 +174,10 @@ impl AdminClient {
                     // A server that stops by itself takes its socket away.
                     Err(ErrorKind::ConnectionRefused) => {
                         return match self.endpoint {
-                            AdminEndpoint::Tcp(_) => Ok(()),
-                            AdminEndpoint::Unix(_) => Err("the server was killed before it had stopped".to_owned()),
+                            AdminInterfaceAddress::Tcp(_) => Ok(()),
+                            AdminInterfaceAddress::Unix(_) => {
+                                Err("the server was killed before it had stopped".to_owned())
+                            }
                         };
                     }
                     _ => {}
@@ -191,8 +196,8 @@ impl AdminClient {
         let cannot = |error: io::Error| format!("cannot ask the server at {place}: {}", failure_reason(&error));
         let mut stream = TimedStream::new(self.connect().map_err(cannot)?, within);
         let host = match &place {
-            AdminEndpoint::Tcp(addr) => addr.to_string(),
-            AdminEndpoint::Unix(_) => "localhost".to_owned(),
+            AdminInterfaceAddress::Tcp(addr) => addr.to_string(),
+            AdminInterfaceAddress::Unix(_) => "localhost".to_owned(),
         };
         let token = self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let store = self.store_id.as_ref().map(|id| format!("{STORE_HEADER}: {id}\r\n")).unwrap_or_default();
@@ -218,20 +223,20 @@ impl AdminClient {
 
     fn connect(&self) -> io::Result<AdminStream> {
         match &self.endpoint {
-            AdminEndpoint::Tcp(addr) => AdminStream::connect_tcp(&reachable(*addr), WITHIN),
+            AdminInterfaceAddress::Tcp(addr) => AdminStream::connect_tcp(&reachable(*addr), WITHIN),
             #[cfg(unix)]
-            AdminEndpoint::Unix(path) => {
+            AdminInterfaceAddress::Unix(path) => {
                 Ok(AdminStream::Unix(std::sync::Arc::new(std::os::unix::net::UnixStream::connect(path)?)))
             }
             #[cfg(not(unix))]
-            AdminEndpoint::Unix(_) => Err(ErrorKind::Unsupported.into()),
+            AdminInterfaceAddress::Unix(_) => Err(ErrorKind::Unsupported.into()),
         }
     }
 }
 
 /// The conclusion from the health of a server that was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HealthAfterDrain {
+enum DrainPollResult {
     /// It stops.
     Stops,
     /// It is that of another process, in its place.
@@ -241,13 +246,13 @@ enum HealthAfterDrain {
 }
 
 /// `elapsed`: the time since the drain was ordered.
-fn health_after_drain(health: &Value, elapsed: Duration) -> HealthAfterDrain {
+fn health_after_drain(health: &Value, elapsed: Duration) -> DrainPollResult {
     let is_ordinary = matches!(health["why"].as_str(), Some("ok" | "store" | "lease" | "starting" | "standby"));
     match health["uptime_seconds"].as_u64() {
-        _ if !is_ordinary => HealthAfterDrain::Stops,
-        Some(uptime) if uptime > elapsed.as_secs() => HealthAfterDrain::ServesAgain,
+        _ if !is_ordinary => DrainPollResult::Stops,
+        Some(uptime) if uptime > elapsed.as_secs() => DrainPollResult::ServesAgain,
         // A server that is starting does not say since when.
-        _ => HealthAfterDrain::OtherProcess,
+        _ => DrainPollResult::OtherProcess,
     }
 }
 
@@ -292,10 +297,10 @@ mod tests {
 
     #[test]
     fn names_and_ids_arrive_as_they_are() {
-        let request = request_of(&AdminVerb::Where { receiver: "a/b?".into(), id: "m 1&x=".into() });
+        let request = request_of(&AdminCliVerb::Where { receiver: "a/b?".into(), id: "m 1&x=".into() });
         assert_eq!(request.target, "/messages?receiver=a%2Fb%3F&id=m%201%26x%3D");
-        let change = AdminAccountCommand::ResetPassword { is_plain: true };
-        let request = request_of(&AdminVerb::Change { name: "..".into(), change });
+        let change = AdminCliAccountCommand::ResetPassword { is_plain: true };
+        let request = request_of(&AdminCliVerb::Change { name: "..".into(), change });
         assert_eq!((request.method, request.target.as_str()), ("POST", "/users/%2E%2E/password"));
         assert_eq!(request.body, "{\"plain\":true}");
     }
@@ -304,14 +309,14 @@ mod tests {
     fn a_server_that_serves_after_a_drain_is_another_one_or_has_not_stopped() {
         let after = |health: Value| health_after_drain(&health, Duration::from_millis(7_900));
         for why in ["draining", "stopping", "busy"] {
-            assert_eq!(after(json!({"why": why, "uptime_seconds": 90})), HealthAfterDrain::Stops, "{why}");
+            assert_eq!(after(json!({"why": why, "uptime_seconds": 90})), DrainPollResult::Stops, "{why}");
         }
-        assert_eq!(after(json!({"error": "busy"})), HealthAfterDrain::Stops);
+        assert_eq!(after(json!({"error": "busy"})), DrainPollResult::Stops);
         for (health, expected) in [
-            (json!({"why": "ok", "uptime_seconds": 3}), HealthAfterDrain::OtherProcess),
-            (json!({"why": "starting"}), HealthAfterDrain::OtherProcess),
-            (json!({"why": "lease", "uptime_seconds": 90}), HealthAfterDrain::ServesAgain),
-            (json!({"why": "ok", "uptime_seconds": 90}), HealthAfterDrain::ServesAgain),
+            (json!({"why": "ok", "uptime_seconds": 3}), DrainPollResult::OtherProcess),
+            (json!({"why": "starting"}), DrainPollResult::OtherProcess),
+            (json!({"why": "lease", "uptime_seconds": 90}), DrainPollResult::ServesAgain),
+            (json!({"why": "ok", "uptime_seconds": 90}), DrainPollResult::ServesAgain),
         ] {
             assert_eq!(after(health.clone()), expected, "{health}");
         }

@@ -3,7 +3,7 @@
 use super::answers;
 use super::http::HttpResponse;
 use super::process::ProcessFacts;
-use super::{AdminConfig, ProcessStage, RequestSlot, StageCell};
+use super::{AdminConfig, AdminRequestSlot, ProcessStage, StageCell};
 use crate::chat::contract::{AdminAnswer, AdminRequest};
 use crate::net::admin::{
     ClusterMembersReader, LoopAnswer, LoopCallError, LoopCaller, LoopQuestion, NodesReport, ServerSnapshot,
@@ -56,14 +56,14 @@ impl AdminContext {
         &self,
         request: AdminRequest,
         within: Duration,
-        answer: impl FnOnce(AdminAnswer, &answers::AnswerSource) -> HttpResponse,
+        answer: impl FnOnce(AdminAnswer, &answers::AdminAnswerContext) -> HttpResponse,
     ) -> Result<HttpResponse, HttpResponse> {
         if !self.is_serving() {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
         match self.caller.ask(LoopQuestion::Core(request), within) {
             Ok(LoopAnswer::Core { answer: given, addresses, node, names }) => {
-                Ok(answer(given, &answers::AnswerSource { addresses, node, names }))
+                Ok(answer(given, &answers::AdminAnswerContext { addresses, node, names }))
             }
             Ok(LoopAnswer::Snapshot(_) | LoopAnswer::Nodes(_) | LoopAnswer::Busy) | Err(LoopCallError::Busy) => {
                 Err(HttpResponse::error(429, "busy", "Too many requests are in progress; ask again.")
@@ -108,13 +108,13 @@ impl AdminContext {
     }
 
     /// A slot for a request that may wait for the store.
-    pub(super) fn wait_slot(&self) -> Result<RequestSlot, HttpResponse> {
-        RequestSlot::take_below(&self.store_waits, self.store_waits_max).ok_or_else(super::too_many_response)
+    pub(super) fn wait_slot(&self) -> Result<AdminRequestSlot, HttpResponse> {
+        AdminRequestSlot::take_below(&self.store_waits, self.store_waits_max).ok_or_else(super::too_many_response)
     }
 
     /// A slot for a request whose thread uses the database.
-    pub(super) fn store_slot(&self) -> Result<RequestSlot, HttpResponse> {
-        RequestSlot::take_below(&self.store_reads, self.store_reads_max).ok_or_else(super::too_many_response)
+    pub(super) fn store_slot(&self) -> Result<AdminRequestSlot, HttpResponse> {
+        AdminRequestSlot::take_below(&self.store_reads, self.store_reads_max).ok_or_else(super::too_many_response)
     }
 
     /// The access to the table of nodes, for use on this thread.

@@ -1,7 +1,7 @@
 //! Where the admin interface listens: a port, or a socket that only its owner may use.
 
 use super::stream::AdminStream;
-use crate::config::AdminEndpoint;
+use crate::config::AdminInterfaceAddress;
 use crate::error_text::without_number;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind};
@@ -12,27 +12,27 @@ use std::sync::Arc;
 
 /// A bound listener. When it is dropped, its socket file is removed, if it is still the same.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub(super) enum AdminListener {
     Tcp(mio::net::TcpListener),
     #[cfg(unix)]
     Unix {
         listener: mio::net::UnixListener,
-        _file: SocketFile,
+        _file: AdminSocketFile,
     },
 }
 
-impl Listener {
+impl AdminListener {
     /// Binds an endpoint.
     ///
     /// # Errors
     /// One sentence.
-    pub(super) fn bind(endpoint: &AdminEndpoint) -> Result<Self, String> {
+    pub(super) fn bind(endpoint: &AdminInterfaceAddress) -> Result<Self, String> {
         let bound = match endpoint {
-            AdminEndpoint::Tcp(addr) => bind_tcp(*addr).map_err(|error| refusal_text(&error)),
+            AdminInterfaceAddress::Tcp(addr) => bind_tcp(*addr).map_err(|error| refusal_text(&error)),
             #[cfg(unix)]
-            AdminEndpoint::Unix(path) => bind_unix(path),
+            AdminInterfaceAddress::Unix(path) => bind_unix(path),
             #[cfg(not(unix))]
-            AdminEndpoint::Unix(_) => Err("this system has no such sockets".to_owned()),
+            AdminInterfaceAddress::Unix(_) => Err("this system has no such sockets".to_owned()),
         };
         bound.map_err(|why| format!("cannot make the admin interface at {endpoint}: {why}"))
     }
@@ -65,8 +65,8 @@ impl Listener {
     }
 }
 
-fn bind_tcp(addr: SocketAddr) -> io::Result<Listener> {
-    Ok(Listener::Tcp(mio::net::TcpListener::bind(addr)?))
+fn bind_tcp(addr: SocketAddr) -> io::Result<AdminListener> {
+    Ok(AdminListener::Tcp(mio::net::TcpListener::bind(addr)?))
 }
 
 /// The reason why the system refuses an address or the file of a socket.
@@ -83,14 +83,14 @@ pub(super) fn refusal_text(error: &io::Error) -> String {
 /// The file of a socket.
 #[cfg(unix)]
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub(super) struct AdminSocketFile {
     path: PathBuf,
     /// Device and inode number of the file.
     id: (u64, u64),
 }
 
 #[cfg(unix)]
-impl Drop for SocketFile {
+impl Drop for AdminSocketFile {
     fn drop(&mut self) {
         // Another server may have replaced the file meanwhile.
         if id_of(&self.path).is_ok_and(|id| id == self.id)
@@ -109,7 +109,7 @@ fn id_of(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 #[cfg(unix)]
-fn bind_unix(path: &Path) -> Result<Listener, String> {
+fn bind_unix(path: &Path) -> Result<AdminListener, String> {
     crate::config::check_socket_path(path)?;
     let bound = match listen_on(path) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -119,7 +119,7 @@ fn bind_unix(path: &Path) -> Result<Listener, String> {
         bound => bound,
     };
     let (listener, id) = bound.map_err(|error| refusal_text(&error))?;
-    Ok(Listener::Unix { listener, _file: SocketFile { path: path.into(), id } })
+    Ok(AdminListener::Unix { listener, _file: AdminSocketFile { path: path.into(), id } })
 }
 
 /// Other users can never connect: the file has its mode before it has a name (where the system
@@ -172,8 +172,8 @@ mod tests {
         path.symlink_metadata().ok().map(|found| found.permissions().mode() & 0o777)
     }
 
-    fn bind(path: &Path) -> Result<Listener, String> {
-        Listener::bind(&AdminEndpoint::Unix(path.into()))
+    fn bind(path: &Path) -> Result<AdminListener, String> {
+        AdminListener::bind(&AdminInterfaceAddress::Unix(path.into()))
     }
 
     #[test]

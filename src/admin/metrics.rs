@@ -6,7 +6,7 @@ use super::process::{ProcessFacts, descriptors, resident_bytes};
 use super::{bus_metrics, cluster_metrics};
 use crate::chat::contract::{CredentialKind, LoginRefusalCause};
 use crate::net::admin::ServerSnapshot;
-use crate::net::census::Transport;
+use crate::net::census::TransportKind;
 use crate::net::counters::CloseCause;
 use crate::protocol::http::ServerHealth;
 use std::fmt::Debug;
@@ -74,10 +74,10 @@ fn connections(text: &mut MetricsText, snapshot: &ServerSnapshot) {
     text.family("connections", "gauge", "Open connections.");
     for (kind, count) in snapshot.census.kinds() {
         let transport = match kind.transport {
-            Transport::Unknown => "unknown",
-            Transport::Raw => "raw",
-            Transport::Http => "http",
-            Transport::WebSocket => "websocket",
+            TransportKind::Unknown => "unknown",
+            TransportKind::Raw => "raw",
+            TransportKind::Http => "http",
+            TransportKind::WebSocket => "websocket",
         };
         let tls = if kind.is_tls { "yes" } else { "no" };
         let state = if kind.is_logged_in { "logged_in" } else { "not_logged_in" };

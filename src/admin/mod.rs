@@ -27,12 +27,12 @@ mod target;
 mod text_output;
 mod unauthorised;
 
-use crate::config::{AdminEndpoint, StoreUrl};
+use crate::config::{AdminInterfaceAddress, StoreUrl};
 use crate::net::admin::LoopCaller;
 use access::AdminAccessRules;
 use context::AdminContext;
 use http::{HttpMethod, HttpReadError, HttpRequest, HttpResponse};
-use listener::Listener;
+use listener::AdminListener;
 use mio::{Events, Poll, Token, Waker};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -91,7 +91,7 @@ impl StageCell {
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
     /// Where it is.
-    pub endpoint: AdminEndpoint,
+    pub endpoint: AdminInterfaceAddress,
     /// The file with the token that callers of a port must know.
     pub token_file: Option<PathBuf>,
     /// The store of the server. A caller that means another one is refused.
@@ -125,7 +125,7 @@ impl AdminServer {
     /// One sentence.
     pub fn start(config: &AdminConfig, caller: LoopCaller, stage: StageCell) -> Result<Self, String> {
         let access = AdminAccessRules::new(config)?;
-        let mut listener = Listener::bind(&config.endpoint)?;
+        let mut listener = AdminListener::bind(&config.endpoint)?;
         let addr = listener.addr();
         if access.is_open() {
             let place = &config.endpoint;
@@ -141,7 +141,7 @@ impl AdminServer {
             listener,
             stop: Arc::clone(&stop),
             unauthorised: Arc::default(),
-            shared: Arc::new(AdminShared {
+            shared: Arc::new(AdminServerShared {
                 connections: Arc::default(),
                 connections_max: config.connections_max,
                 timeout: config.timeout,
@@ -175,10 +175,10 @@ impl Drop for AdminServer {
 
 struct AdminAcceptor {
     poll: Poll,
-    listener: Listener,
+    listener: AdminListener,
     stop: Arc<AtomicBool>,
     unauthorised: Arc<UnauthorisedAdminConns>,
-    shared: Arc<AdminShared>,
+    shared: Arc<AdminServerShared>,
 }
 
 impl AdminAcceptor {
@@ -238,9 +238,9 @@ impl AdminAcceptor {
 
 /// A request in progress, counted until it is dropped.
 #[derive(Debug)]
-struct RequestSlot(Arc<AtomicUsize>);
+struct AdminRequestSlot(Arc<AtomicUsize>);
 
-impl RequestSlot {
+impl AdminRequestSlot {
     fn take(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(count))
@@ -253,7 +253,7 @@ impl RequestSlot {
     }
 }
 
-impl Drop for RequestSlot {
+impl Drop for AdminRequestSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -265,7 +265,7 @@ fn too_many_response() -> HttpResponse {
 }
 
 /// The data that all requests share.
-struct AdminShared {
+struct AdminServerShared {
     /// The number of authorised requests in progress.
     connections: Arc<AtomicUsize>,
     connections_max: usize,
@@ -274,7 +274,7 @@ struct AdminShared {
     context: AdminContext,
 }
 
-impl AdminShared {
+impl AdminServerShared {
     /// Reads the one request of a connection and answers it.
     fn answer(&self, stream: AdminStream, newcomer: &UnauthorisedAdminSlot) -> io::Result<()> {
         let who = stream.peer();
@@ -303,11 +303,12 @@ impl AdminShared {
         request: &HttpRequest,
         who: &str,
         newcomer: &UnauthorisedAdminSlot,
-    ) -> Result<RequestSlot, HttpReadError> {
+    ) -> Result<AdminRequestSlot, HttpReadError> {
         if let Some(refusal) = self.access.refusal(request, who) {
             return Err(refusal.into());
         }
-        let place = RequestSlot::take_below(&self.connections, self.connections_max).ok_or_else(too_many_response)?;
+        let place =
+            AdminRequestSlot::take_below(&self.connections, self.connections_max).ok_or_else(too_many_response)?;
         if newcomer.release() { Ok(place) } else { Err(HttpReadError::Broken(ErrorKind::ConnectionAborted.into())) }
     }
 }

@@ -3,38 +3,38 @@
 use super::escape::printable;
 use super::json_values::{number, text};
 use super::nodes;
-use crate::config::command::{AdminAccountCommand, AdminVerb};
+use crate::config::command::{AdminCliAccountCommand, AdminCliVerb};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 /// The answer to an order, as lines of text.
-pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
+pub(super) fn show(verb: &AdminCliVerb, value: &Value) -> String {
     match verb {
-        AdminVerb::Status => status(value),
-        AdminVerb::ForgetNode(name) => {
+        AdminCliVerb::Status => status(value),
+        AdminCliVerb::ForgetNode(name) => {
             let users = match number(&value["users"]) {
                 1 => "1 user was".to_owned(),
                 users => format!("{users} users were"),
             };
             format!("the node {} is forgotten; {users} on it last\n", printable(name))
         }
-        AdminVerb::Nodes => nodes::show(value),
-        AdminVerb::Users => users(value),
-        AdminVerb::User(_) => user(value),
-        AdminVerb::Where { receiver, .. } => messages(receiver, value),
-        AdminVerb::Notice { .. } => match value["users"].as_u64() {
+        AdminCliVerb::Nodes => nodes::show(value),
+        AdminCliVerb::Users => users(value),
+        AdminCliVerb::User(_) => user(value),
+        AdminCliVerb::Where { receiver, .. } => messages(receiver, value),
+        AdminCliVerb::Notice { .. } => match value["users"].as_u64() {
             Some(1) => "the notice goes to 1 user\n".to_owned(),
             Some(users) => format!("the notice goes to {users} users\n"),
             None => "the notice is on its way; the log will say to how many users\n".to_owned(),
         },
-        AdminVerb::Change { name, change: AdminAccountCommand::ResetPassword { .. } } => {
+        AdminCliVerb::Change { name, change: AdminCliAccountCommand::ResetPassword { .. } } => {
             let (name, password) = (printable(name), text(&value["password"]));
             format!("the new password of {name} is {password}\nit works until it is changed: log in and change it\n")
                 + &unconfirmed(value)
         }
-        AdminVerb::Drain { waits: true } => "all connections are closed, and the server has stopped\n".to_owned(),
-        AdminVerb::Drain { waits: false } => {
+        AdminCliVerb::Drain { waits: true } => "all connections are closed, and the server has stopped\n".to_owned(),
+        AdminCliVerb::Drain { waits: false } => {
             let (connections, seconds) = (number(&value["connections"]), number(&value["left_ms"]).div_ceil(1_000));
             format!(
                 "no log-ins are taken any more; {} within {seconds} s, then the server stops\n",
@@ -45,8 +45,8 @@ pub(super) fn show(verb: &AdminVerb, value: &Value) -> String {
                 }
             )
         }
-        AdminVerb::Change { .. } if value["unconfirmed_nodes"].is_array() => unconfirmed(value),
-        AdminVerb::Change { .. } => "done\n".to_owned(),
+        AdminCliVerb::Change { .. } if value["unconfirmed_nodes"].is_array() => unconfirmed(value),
+        AdminCliVerb::Change { .. } => "done\n".to_owned(),
     }
 }
 
@@ -244,12 +244,15 @@ mod tests {
         let message =
             json!({"sender": odd, "kind": "message", "time_ms": 0, "state": "acked", "times_sent": 1, "stored": false});
         for (verb, value) in [
-            (AdminVerb::Users, json!({"users": [online]})),
-            (AdminVerb::User(odd.into()), report),
-            (AdminVerb::Where { receiver: odd.into(), id: odd.into() }, json!({"messages": [message]})),
-            (AdminVerb::Where { receiver: odd.into(), id: odd.into() }, json!({"messages": []})),
+            (AdminCliVerb::Users, json!({"users": [online]})),
+            (AdminCliVerb::User(odd.into()), report),
+            (AdminCliVerb::Where { receiver: odd.into(), id: odd.into() }, json!({"messages": [message]})),
+            (AdminCliVerb::Where { receiver: odd.into(), id: odd.into() }, json!({"messages": []})),
             (
-                AdminVerb::Change { name: odd.into(), change: AdminAccountCommand::ResetPassword { is_plain: false } },
+                AdminCliVerb::Change {
+                    name: odd.into(),
+                    change: AdminCliAccountCommand::ResetPassword { is_plain: false },
+                },
                 json!({}),
             ),
         ] {
@@ -261,12 +264,14 @@ mod tests {
 
     #[test]
     fn the_output_names_the_nodes_on_which_a_change_is_not_done() {
-        let ban = AdminVerb::Change { name: "ann".into(), change: AdminAccountCommand::Ban };
+        let ban = AdminCliVerb::Change { name: "ann".into(), change: AdminCliAccountCommand::Ban };
         assert_eq!(show(&ban, &json!({"done": true})), "done\n");
         let said = show(&ban, &json!({"done": true, "unconfirmed_nodes": [{"node": 2, "name": "b"}]}));
         assert!(said.contains("node b (2) has not confirmed") && !said.contains("done\n"), "{said}");
-        let reset =
-            AdminVerb::Change { name: "ann".into(), change: AdminAccountCommand::ResetPassword { is_plain: false } };
+        let reset = AdminCliVerb::Change {
+            name: "ann".into(),
+            change: AdminCliAccountCommand::ResetPassword { is_plain: false },
+        };
         let nodes = json!([{"node": 2, "name": "b"}, {"node": 3, "name": null}]);
         let said = show(&reset, &json!({"password": "abc", "unconfirmed_nodes": nodes}));
         assert!(said.contains("is abc\n") && said.contains("the nodes b (2), 3 have not confirmed"), "{said}");
@@ -275,7 +280,7 @@ mod tests {
     #[test]
     fn the_output_names_the_node_of_a_user_and_the_node_that_answered() {
         let user = |online: Value, elsewhere: Value| {
-            show(&AdminVerb::User("ann".into()), &json!({"name": "ann", "online": online, "elsewhere": elsewhere}))
+            show(&AdminCliVerb::User("ann".into()), &json!({"name": "ann", "online": online, "elsewhere": elsewhere}))
         };
         let node = |answers| json!({"node": 2, "node_name": "b", "answers": answers});
         let there = user(json!({"online_since_ms": 0, "outstanding": 2}), node(true));
@@ -287,9 +292,9 @@ mod tests {
         );
         assert!(user(Value::Null, node(true)).contains("not online; on node b (2) last"));
         assert!(user(Value::Null, Value::Null).contains("\nnot online\n"));
-        let users = show(&AdminVerb::Users, &json!({"users": [], "node": 1, "node_name": "a"}));
+        let users = show(&AdminCliVerb::Users, &json!({"users": [], "node": 1, "node_name": "a"}));
         assert_eq!(users, "0 online on this node, a (1); ask the others for theirs\n");
-        let verb = AdminVerb::Where { receiver: "ann".into(), id: "m".into() };
+        let verb = AdminCliVerb::Where { receiver: "ann".into(), id: "m".into() };
         let messages = show(&verb, &json!({"messages": [], "node": 1}));
         assert!(messages.contains("what node 1 knows"), "{messages}");
         let receiver = json!({"elsewhere": {"node": 2, "node_name": "b"}});
@@ -299,10 +304,10 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_version_is_shown_as_far_as_it_is_known() {
-        for verb in [AdminVerb::Status, AdminVerb::Users, AdminVerb::User("ann".into())] {
+        for verb in [AdminCliVerb::Status, AdminCliVerb::Users, AdminCliVerb::User("ann".into())] {
             assert!(show(&verb, &json!({"new": 1})).ends_with('\n'));
         }
-        let standby = show(&AdminVerb::Status, &json!({"ready": false, "why": "standby", "version": "0.1.0"}));
+        let standby = show(&AdminCliVerb::Status, &json!({"ready": false, "why": "standby", "version": "0.1.0"}));
         assert_eq!(standby, "not ready: standby\nversion 0.1.0\n");
     }
 }

@@ -23,7 +23,7 @@ const MAC_BYTES: usize = 16;
 /// The length of the header up to and including the epoch of the receiver.
 const HEADER_BYTES: usize = 23;
 
-type FrameMac = Blake2bMac<U16>;
+type BusFrameMac = Blake2bMac<U16>;
 
 /// The kind of a message on the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub enum DecodedBusMessage {
 
 /// Why a message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BusDropCause {
+pub enum BusMessageRejectCause {
     /// It is shorter or longer than any frame.
     Size,
     /// This program cannot read its version.
@@ -78,13 +78,13 @@ pub struct BusFrameCodec {
     /// The versions that it reads; the last one is the newest that it writes.
     versions: RangeInclusive<u16>,
     /// The MAC, already initialised with the key.
-    mac: FrameMac,
+    mac: BusFrameMac,
 }
 
 /// The key is not shown.
 impl std::fmt::Debug for BusFrameCodec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Codec").field("me", &self.own_incarnation).finish_non_exhaustive()
+        f.debug_struct("BusFrameCodec").field("me", &self.own_incarnation).finish_non_exhaustive()
     }
 }
 
@@ -97,7 +97,7 @@ impl BusFrameCodec {
 
     #[expect(clippy::expect_used, reason = "a key of 32 bytes is none that BLAKE2b refuses: it takes up to 64")]
     fn of_versions(own_incarnation: NodeIncarnation, key: &[u8; 32], versions: RangeInclusive<u16>) -> Self {
-        Self { own_incarnation, versions, mac: <FrameMac as KeyInit>::new_from_slice(key).expect("a short key") }
+        Self { own_incarnation, versions, mac: <BusFrameMac as KeyInit>::new_from_slice(key).expect("a short key") }
     }
 
     /// The incarnation whose frames it writes.
@@ -155,28 +155,30 @@ impl BusFrameCodec {
     ///
     /// # Errors
     /// The cause for which it must be dropped.
-    pub fn read(&self, bytes: &[u8]) -> Result<DecodedBusMessage, BusDropCause> {
+    pub fn read(&self, bytes: &[u8]) -> Result<DecodedBusMessage, BusMessageRejectCause> {
         if bytes.len() < HEADER_BYTES + MAC_BYTES || bytes.len() > FRAME_BYTES_MAX {
-            return Err(BusDropCause::Size);
+            return Err(BusMessageRejectCause::Size);
         }
         let (said, mac) = bytes.split_at(bytes.len() - MAC_BYTES);
         let mut rest = ByteReader(said);
-        let version = rest.u16().ok_or(BusDropCause::Size)?;
+        let version = rest.u16().ok_or(BusMessageRejectCause::Size)?;
         // A newer version may have another MAC.
         if !self.versions.contains(&version) {
-            return Err(BusDropCause::Version);
+            return Err(BusMessageRejectCause::Version);
         }
-        self.mac.clone().chain_update(said).verify_slice(mac).map_err(|_| BusDropCause::Mac)?;
-        let kind = rest.byte().ok_or(BusDropCause::Broken)?;
-        let (from, to) =
-            (rest.incarnation().ok_or(BusDropCause::Broken)?, rest.incarnation().ok_or(BusDropCause::Broken)?);
+        self.mac.clone().chain_update(said).verify_slice(mac).map_err(|_| BusMessageRejectCause::Mac)?;
+        let kind = rest.byte().ok_or(BusMessageRejectCause::Broken)?;
+        let (from, to) = (
+            rest.incarnation().ok_or(BusMessageRejectCause::Broken)?,
+            rest.incarnation().ok_or(BusMessageRejectCause::Broken)?,
+        );
         let is_own = from.node == self.own_incarnation.node;
         if to != self.own_incarnation || (is_own && from != self.own_incarnation) {
-            return Err(BusDropCause::NotForMe);
+            return Err(BusMessageRejectCause::NotForMe);
         }
         let more = behind_header(version);
         if rest.take(more.len()) != Some(more) {
-            return Err(BusDropCause::Broken);
+            return Err(BusMessageRejectCause::Broken);
         }
         let message = match kind {
             kind if kind == BusMessageKind::Frame as u8 && !is_own => {
@@ -185,7 +187,7 @@ impl BusFrameCodec {
             kind if kind == BusMessageKind::Beat as u8 && is_own => rest.u64().map(DecodedBusMessage::Beat),
             _ => None,
         };
-        message.filter(|_| rest.0.is_empty()).ok_or(BusDropCause::Broken)
+        message.filter(|_| rest.0.is_empty()).ok_or(BusMessageRejectCause::Broken)
     }
 }
 

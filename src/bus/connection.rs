@@ -66,14 +66,14 @@ impl BusStream {
 }
 
 /// The input of the parser, limited to the size of one answer.
-struct BoundedReader {
+struct RedisReplyReader {
     stream: BusStream,
     remaining: usize,
     /// The cause of the last failed read, which the crate does not report.
     failed: Option<io::Error>,
 }
 
-impl BoundedReader {
+impl RedisReplyReader {
     fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.remaining == 0 {
             return Err(io::Error::other(RUBBISH));
@@ -88,7 +88,7 @@ impl BoundedReader {
     }
 }
 
-impl Read for BoundedReader {
+impl Read for RedisReplyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_some(buffer).map_err(|error| {
             let kind = error.kind();
@@ -100,7 +100,7 @@ impl Read for BoundedReader {
 
 /// An authenticated connection.
 pub(super) struct BusConnection {
-    reader: BoundedReader,
+    reader: RedisReplyReader,
     parser: Parser,
 }
 
@@ -115,7 +115,7 @@ impl BusConnection {
             None => BusStream::Plain(socket),
             Some(tls) => BusStream::Tls(Box::new(handshake(tls, socket, timeout)?)),
         };
-        let reader = BoundedReader { stream, remaining: ANSWER_BYTES_MAX, failed: None };
+        let reader = RedisReplyReader { stream, remaining: ANSWER_BYTES_MAX, failed: None };
         let mut connection = Self { reader, parser: Parser::new() };
         connection.log_in(place, timeout)?;
         Ok(connection)
@@ -200,15 +200,15 @@ impl BusConnection {
     }
 
     /// A handle with which another thread can end the connection.
-    pub(super) fn closer(&self) -> Result<ConnectionCloser, BusInstanceError> {
-        Ok(ConnectionCloser(self.reader.stream.socket().try_clone()?))
+    pub(super) fn closer(&self) -> Result<BusConnectionCloser, BusInstanceError> {
+        Ok(BusConnectionCloser(self.reader.stream.socket().try_clone()?))
     }
 }
 
 /// Ends a connection on which another thread waits.
-pub(super) struct ConnectionCloser(TcpStream);
+pub(super) struct BusConnectionCloser(TcpStream);
 
-impl ConnectionCloser {
+impl BusConnectionCloser {
     pub(super) fn close(&self) {
         // It may be closed already.
         self.0.shutdown(Shutdown::Both).ok();

@@ -1,6 +1,6 @@
 //! The counters of a bus.
 
-use super::codec::BusDropCause;
+use super::codec::BusMessageRejectCause;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The counts of a bus since its start.
@@ -49,7 +49,7 @@ pub(super) enum BusLossCause {
     /// Too many frames waited for the loop.
     LoopBusy,
     /// The message was not a frame for this node.
-    Undecoded(BusDropCause),
+    Undecoded(BusMessageRejectCause),
 }
 
 impl BusLossCause {
@@ -60,11 +60,11 @@ impl BusLossCause {
         Self::Failed,
         Self::Nobody,
         Self::LoopBusy,
-        Self::Undecoded(BusDropCause::Size),
-        Self::Undecoded(BusDropCause::Version),
-        Self::Undecoded(BusDropCause::Mac),
-        Self::Undecoded(BusDropCause::NotForMe),
-        Self::Undecoded(BusDropCause::Broken),
+        Self::Undecoded(BusMessageRejectCause::Size),
+        Self::Undecoded(BusMessageRejectCause::Version),
+        Self::Undecoded(BusMessageRejectCause::Mac),
+        Self::Undecoded(BusMessageRejectCause::NotForMe),
+        Self::Undecoded(BusMessageRejectCause::Broken),
     ];
 
     fn at(self) -> usize {
@@ -75,11 +75,11 @@ impl BusLossCause {
             Self::Failed => 3,
             Self::Nobody => 4,
             Self::LoopBusy => 5,
-            Self::Undecoded(BusDropCause::Size) => 6,
-            Self::Undecoded(BusDropCause::Version) => 7,
-            Self::Undecoded(BusDropCause::Mac) => 8,
-            Self::Undecoded(BusDropCause::NotForMe) => 9,
-            Self::Undecoded(BusDropCause::Broken) => 10,
+            Self::Undecoded(BusMessageRejectCause::Size) => 6,
+            Self::Undecoded(BusMessageRejectCause::Version) => 7,
+            Self::Undecoded(BusMessageRejectCause::Mac) => 8,
+            Self::Undecoded(BusMessageRejectCause::NotForMe) => 9,
+            Self::Undecoded(BusMessageRejectCause::Broken) => 10,
         }
     }
 
@@ -91,11 +91,11 @@ impl BusLossCause {
             Self::Failed => "instance_failed",
             Self::Nobody => "nobody_subscribed",
             Self::LoopBusy => "loop_busy",
-            Self::Undecoded(BusDropCause::Size) => "bad_size",
-            Self::Undecoded(BusDropCause::Version) => "unknown_version",
-            Self::Undecoded(BusDropCause::Mac) => "wrong_mac",
-            Self::Undecoded(BusDropCause::NotForMe) => "other_node",
-            Self::Undecoded(BusDropCause::Broken) => "malformed",
+            Self::Undecoded(BusMessageRejectCause::Size) => "bad_size",
+            Self::Undecoded(BusMessageRejectCause::Version) => "unknown_version",
+            Self::Undecoded(BusMessageRejectCause::Mac) => "wrong_mac",
+            Self::Undecoded(BusMessageRejectCause::NotForMe) => "other_node",
+            Self::Undecoded(BusMessageRejectCause::Broken) => "malformed",
         }
     }
 }
@@ -116,12 +116,12 @@ impl BusLossCounts {
 
 /// Frames and their size.
 #[derive(Debug, Default)]
-pub(super) struct FrameTraffic {
+pub(super) struct BusFrameTraffic {
     frames: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl FrameTraffic {
+impl BusFrameTraffic {
     pub(super) fn add(&self, bytes: usize) {
         self.frames.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);

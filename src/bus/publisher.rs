@@ -2,8 +2,8 @@
 
 use super::connection::{BusConnection, BusInstanceError, unexpected_answer};
 use super::figures::BusLossCause;
-use super::queue::{OutgoingBusFrame, PublishBatch, QueueResult};
-use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusInstances, RetryPause};
+use super::queue::{BusQueueResult, OutgoingBusFrame, PublishBatch};
+use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusInstances, BusReconnectPause};
 use crate::chat::contract::NodeId;
 use redis::Value;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use std::time::Instant;
 /// Runs until the bus ends.
 pub(super) fn run(shared: &BusInstances, at: usize) {
     let instance = &shared.instances[at];
-    let mut pause = RetryPause::new();
+    let mut pause = BusReconnectPause::new();
     while !instance.queue.is_closed() {
         let mut has_worked = false;
         let fault = match shared.open(at, BusConnectionKind::Out) {
@@ -107,9 +107,9 @@ fn subscribers(answer: &Value) -> Result<i64, BusInstanceError> {
 fn try_next_instance(shared: &BusInstances, at: usize, mut frame: OutgoingBusFrame) {
     for other in &shared.instances[at + 1..] {
         match other.queue.push(frame) {
-            QueueResult::Taken => return,
-            QueueResult::Full => return shared.losses.add(BusLossCause::Queue, 1),
-            QueueResult::Closed(back) => frame = back,
+            BusQueueResult::Taken => return,
+            BusQueueResult::Full => return shared.losses.add(BusLossCause::Queue, 1),
+            BusQueueResult::Closed(back) => frame = back,
         }
     }
     shared.losses.add(BusLossCause::Nobody, 1);

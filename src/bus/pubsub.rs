@@ -2,7 +2,7 @@
 
 use super::codec::BusFrameCodec;
 use super::figures::{BusFigures, BusLossCause};
-use super::queue::{OutgoingBusFrame, QueueResult};
+use super::queue::{BusQueueResult, OutgoingBusFrame};
 use super::redis_instance::{BusInstances, RedisInstance};
 use super::settings::BusSettings;
 use super::{Bus, BusEvent, publisher, subscriber};
@@ -54,9 +54,9 @@ impl Bus for PubSub {
         let mut outgoing = OutgoingBusFrame { to: to.node, bytes, is_sealed: false };
         for instance in &self.shared.instances {
             match instance.queue.push(outgoing) {
-                QueueResult::Taken => return,
-                QueueResult::Full => return self.shared.losses.add(BusLossCause::Queue, 1),
-                QueueResult::Closed(back) => outgoing = back,
+                BusQueueResult::Taken => return,
+                BusQueueResult::Full => return self.shared.losses.add(BusLossCause::Queue, 1),
+                BusQueueResult::Closed(back) => outgoing = back,
             }
         }
         self.shared.losses.add(BusLossCause::Away, 1);

@@ -1,6 +1,6 @@
 //! The frames that wait for one instance.
 
-use super::settings::QueueBounds;
+use super::settings::BusQueueLimits;
 use crate::chat::contract::NodeId;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ pub(super) struct OutgoingBusFrame {
 
 /// The result of queueing a frame.
 #[derive(Debug)]
-pub(super) enum QueueResult {
+pub(super) enum BusQueueResult {
     Taken,
     /// Too many frames wait.
     Full,
@@ -51,12 +51,12 @@ struct PublishQueueState {
 pub(super) struct PublishQueue {
     state: Mutex<PublishQueueState>,
     changed: Condvar,
-    bounds: QueueBounds,
+    bounds: BusQueueLimits,
 }
 
 impl PublishQueue {
     /// The queue starts closed.
-    pub(super) fn new(bounds: QueueBounds) -> Self {
+    pub(super) fn new(bounds: BusQueueLimits) -> Self {
         Self { state: Mutex::default(), changed: Condvar::new(), bounds }
     }
 
@@ -65,19 +65,19 @@ impl PublishQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, frame: OutgoingBusFrame) -> QueueResult {
+    pub(super) fn push(&self, frame: OutgoingBusFrame) -> BusQueueResult {
         let mut waiting = self.lock_state();
         if !waiting.is_open {
-            return QueueResult::Closed(frame);
+            return BusQueueResult::Closed(frame);
         }
         let bytes = waiting.bytes + frame.bytes.len();
         if waiting.frames.len() >= self.bounds.frames_max || bytes > self.bounds.bytes_max {
-            return QueueResult::Full;
+            return BusQueueResult::Full;
         }
         waiting.bytes = bytes;
         waiting.frames.push_back(frame);
         self.changed.notify_one();
-        QueueResult::Taken
+        BusQueueResult::Taken
     }
 
     /// Accepts frames from now on.
@@ -150,25 +150,25 @@ mod tests {
     }
 
     fn queue(frames_max: usize, bytes_max: usize) -> PublishQueue {
-        PublishQueue::new(QueueBounds { frames_max, bytes_max })
+        PublishQueue::new(BusQueueLimits { frames_max, bytes_max })
     }
 
     #[test]
     fn it_takes_no_more_than_its_bounds_and_nothing_while_it_is_closed() {
         let queue = queue(3, 100);
-        assert!(matches!(queue.push(frame(1)), QueueResult::Closed(_)));
+        assert!(matches!(queue.push(frame(1)), BusQueueResult::Closed(_)));
         queue.open();
         for bytes in [40, 40] {
-            assert!(matches!(queue.push(frame(bytes)), QueueResult::Taken));
+            assert!(matches!(queue.push(frame(bytes)), BusQueueResult::Taken));
         }
-        assert!(matches!(queue.push(frame(21)), QueueResult::Full), "in bytes");
-        assert!(matches!(queue.push(frame(20)), QueueResult::Taken));
-        assert!(matches!(queue.push(frame(0)), QueueResult::Full), "in frames");
+        assert!(matches!(queue.push(frame(21)), BusQueueResult::Full), "in bytes");
+        assert!(matches!(queue.push(frame(20)), BusQueueResult::Taken));
+        assert!(matches!(queue.push(frame(0)), BusQueueResult::Full), "in frames");
         assert_eq!(queue.take(Instant::now()).unwrap().frames.len(), 3);
-        assert!(matches!(queue.push(frame(100)), QueueResult::Taken));
+        assert!(matches!(queue.push(frame(100)), BusQueueResult::Taken));
         assert_eq!(queue.close(), 1);
         queue.open();
-        assert!(matches!(queue.push(frame(100)), QueueResult::Taken), "lost frames have no size");
+        assert!(matches!(queue.push(frame(100)), BusQueueResult::Taken), "lost frames have no size");
         queue.shut_down();
         assert!(queue.take(Instant::now()).is_none() && queue.is_closed());
         assert!(!queue.pause(Duration::from_secs(60)));
@@ -179,12 +179,12 @@ mod tests {
         let queue = queue(1_000, 10 << 20);
         queue.open();
         queue.ask_for_beat();
-        (0..300).for_each(|_| assert!(matches!(queue.push(frame(10)), QueueResult::Taken)));
+        (0..300).for_each(|_| assert!(matches!(queue.push(frame(10)), BusQueueResult::Taken)));
         let first = queue.take(Instant::now()).unwrap();
         assert_eq!((first.frames.len(), first.beat), (BATCH_FRAMES_MAX, true));
         let rest = queue.take(Instant::now()).unwrap();
         assert_eq!((rest.frames.len(), rest.beat), (300 - BATCH_FRAMES_MAX, false));
-        (0..3).for_each(|_| assert!(matches!(queue.push(frame(BATCH_BYTES_MAX / 2 + 1)), QueueResult::Taken)));
+        (0..3).for_each(|_| assert!(matches!(queue.push(frame(BATCH_BYTES_MAX / 2 + 1)), BusQueueResult::Taken)));
         assert_eq!(queue.take(Instant::now()).unwrap().frames.len(), 2);
     }
 }

@@ -1,7 +1,7 @@
 //! Frames that have arrived over the bus and wait for the loop.
 
 use super::BusEvent;
-use super::settings::QueueBounds;
+use super::settings::BusQueueLimits;
 use crate::chat::contract::{BusFrame, NodeIncarnation};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The maximum number of frames that the loop takes in one turn.
 const TAKEN_MAX: usize = 1_024;
 
-struct ReceivedFramesState {
+struct ReceivedBusFramesState {
     /// Each frame with its encoded size.
     frames: VecDeque<(NodeIncarnation, Box<BusFrame>, usize)>,
     bytes: usize,
@@ -19,22 +19,22 @@ struct ReceivedFramesState {
 }
 
 /// The queue of these frames.
-pub(super) struct ReceivedFrames {
-    state: Mutex<ReceivedFramesState>,
-    bounds: QueueBounds,
+pub(super) struct ReceivedBusFrames {
+    state: Mutex<ReceivedBusFramesState>,
+    bounds: BusQueueLimits,
     /// Wakes the loop.
     on_news: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl ReceivedFrames {
+impl ReceivedBusFrames {
     /// Initially the bus does not work, and the loop is told so.
-    pub(super) fn new(bounds: QueueBounds, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
+    pub(super) fn new(bounds: BusQueueLimits, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
         on_news();
-        let waiting = ReceivedFramesState { frames: VecDeque::new(), bytes: 0, works: false, last_told_works: true };
+        let waiting = ReceivedBusFramesState { frames: VecDeque::new(), bytes: 0, works: false, last_told_works: true };
         Self { state: Mutex::new(waiting), bounds, on_news }
     }
 
-    fn lock_state(&self) -> MutexGuard<'_, ReceivedFramesState> {
+    fn lock_state(&self) -> MutexGuard<'_, ReceivedBusFramesState> {
         // No code under this lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,8 +94,8 @@ mod tests {
     fn it_is_bounded_and_wakes_once_for_all_that_waits() {
         let wakes = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&wakes);
-        let bounds = QueueBounds { frames_max: TAKEN_MAX + 1, bytes_max: 1_000_000 };
-        let received = ReceivedFrames::new(
+        let bounds = BusQueueLimits { frames_max: TAKEN_MAX + 1, bytes_max: 1_000_000 };
+        let received = ReceivedBusFrames::new(
             bounds,
             Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);

@@ -1,10 +1,10 @@
 //! One instance of the bus, and whether it works.
 
 use super::codec::BusFrameCodec;
-use super::connection::{BusConnection, BusInstanceError, ConnectionCloser};
-use super::figures::{BusInstanceFigures, BusLossCause, BusLossCounts, FrameTraffic};
+use super::connection::{BusConnection, BusConnectionCloser, BusInstanceError};
+use super::figures::{BusFrameTraffic, BusInstanceFigures, BusLossCause, BusLossCounts};
 use super::queue::PublishQueue;
-use super::received_frames::ReceivedFrames;
+use super::received_frames::ReceivedBusFrames;
 use super::settings::{BusInstanceAddress, BusSettings};
 use crate::chat::contract::NodeId;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ const CAUSES_MAX: usize = 8;
 pub(super) struct BusInstances {
     pub(super) codec: BusFrameCodec,
     pub(super) instances: Vec<RedisInstance>,
-    pub(super) received_frames: ReceivedFrames,
+    pub(super) received_frames: ReceivedBusFrames,
     pub(super) losses: BusLossCounts,
     pub(super) timeout: Duration,
     started: Instant,
@@ -41,8 +41,8 @@ pub(super) enum BusConnectionKind {
 pub(super) struct RedisInstance {
     pub(super) address: BusInstanceAddress,
     pub(super) queue: PublishQueue,
-    pub(super) sent: FrameTraffic,
-    pub(super) received: FrameTraffic,
+    pub(super) sent: BusFrameTraffic,
+    pub(super) received: BusFrameTraffic,
     state: Mutex<BusInstanceState>,
     failures: AtomicU64,
     beat_us: AtomicU64,
@@ -55,7 +55,7 @@ struct BusInstanceState {
     down_at_us: u64,
     /// The causes that were logged since it last worked.
     causes: Vec<BusInstanceError>,
-    closers: [Option<ConnectionCloser>; 2],
+    closers: [Option<BusConnectionCloser>; 2],
 }
 
 impl RedisInstance {
@@ -71,7 +71,7 @@ impl RedisInstance {
     /// Wakes its threads, so that they end.
     pub(super) fn wake_threads(&self) {
         self.queue.shut_down();
-        self.state().closers.iter().flatten().for_each(ConnectionCloser::close);
+        self.state().closers.iter().flatten().for_each(BusConnectionCloser::close);
     }
 
     pub(super) fn figures(&self) -> BusInstanceFigures {
@@ -95,8 +95,8 @@ impl BusInstances {
         let instance = |address| RedisInstance {
             address,
             queue: PublishQueue::new(bounds),
-            sent: FrameTraffic::default(),
-            received: FrameTraffic::default(),
+            sent: BusFrameTraffic::default(),
+            received: BusFrameTraffic::default(),
             state: Mutex::default(),
             failures: AtomicU64::new(0),
             beat_us: AtomicU64::new(0),
@@ -105,7 +105,7 @@ impl BusInstances {
             channels: format!("hongyan:{}:", codec.cluster_name()),
             codec,
             instances: instances.into_iter().map(instance).collect(),
-            received_frames: ReceivedFrames::new(bounds, on_news),
+            received_frames: ReceivedBusFrames::new(bounds, on_news),
             losses: BusLossCounts::default(),
             timeout,
             started: Instant::now(),
@@ -192,9 +192,9 @@ impl BusInstances {
 }
 
 /// The pauses between two tries.
-pub(super) struct RetryPause(Duration);
+pub(super) struct BusReconnectPause(Duration);
 
-impl RetryPause {
+impl BusReconnectPause {
     pub(super) fn new() -> Self {
         Self(FIRST_PAUSE)
     }

@@ -14,12 +14,12 @@ pub struct BusSettings {
     /// The instances, in the order in which they are used to publish.
     pub(super) instances: Vec<BusInstanceAddress>,
     pub(super) timeout: Duration,
-    pub(super) bounds: QueueBounds,
+    pub(super) bounds: BusQueueLimits,
 }
 
 /// The limits of frames that wait for one instance, or for the loop.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct QueueBounds {
+pub(super) struct BusQueueLimits {
     pub(super) frames_max: usize,
     pub(super) bytes_max: usize,
 }
@@ -49,7 +49,7 @@ impl BusSettings {
         Ok(Some(Self {
             instances: config.bus.iter().map(instance_address).collect::<Result<_, _>>()?,
             timeout: Duration::from_millis(config.bus_timeout_ms),
-            bounds: QueueBounds { frames_max: config.bus_frames_max, bytes_max: config.bus_bytes_max },
+            bounds: BusQueueLimits { frames_max: config.bus_frames_max, bytes_max: config.bus_bytes_max },
         }))
     }
 }

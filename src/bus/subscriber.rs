@@ -3,7 +3,7 @@
 use super::codec::DecodedBusMessage;
 use super::connection::{BusConnection, BusInstanceError, unexpected_answer};
 use super::figures::BusLossCause;
-use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusInstances, RetryPause};
+use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusInstances, BusReconnectPause};
 use redis::Value;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const READ_WAITS: Duration = Duration::from_millis(250);
 /// Runs until the bus ends.
 pub(super) fn run(shared: &BusInstances, at: usize) {
     let instance = &shared.instances[at];
-    let mut pause = RetryPause::new();
+    let mut pause = BusReconnectPause::new();
     while !instance.queue.is_closed() {
         let mut has_worked = false;
         let fault = match shared.open(at, BusConnectionKind::In) {

@@ -1,6 +1,6 @@
 //! The jobs that users cause when they read or change their own account, and the outcomes.
 
-pub use crate::protocol::account::{ProfileChange, Roster, RosterFriend, RosterFriendRequest};
+pub use crate::protocol::account::{ProfileChange, RosterReply, RosterReplyFriend, RosterReplyFriendRequest};
 use crate::protocol::field::{Secret, UserName};
 
 /// Work for a user about their own account, in their data lane unless it says otherwise.
@@ -96,7 +96,7 @@ pub enum AccountOutcome {
         hidden_push: Option<u64>,
     },
     /// `Roster`.
-    Roster(Roster),
+    Roster(RosterReply),
 }
 
 impl AccountOutcome {

@@ -2,7 +2,7 @@
 //! outcome of each job to the function that handles it.
 
 use super::ChatCore;
-use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, PendingRequest, ReplyTo, SIGN_UPS_CLOSED, fault_of};
+use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, ReplyTo, RequestAwaitingJob, SIGN_UPS_CLOSED, fault_of};
 use super::auth_queue::{AuthQueueClass, HashPurpose, QueuedHash};
 use super::contract::{
     ConnId, CoreAction, EmailVisibility, Job, JobOutcome, JobTicket, LogEvent, LoginRefusalCause, TOKEN_SLACK_MS,
@@ -92,7 +92,7 @@ impl ChatCore {
         request_type: RequestType,
         out: &mut Vec<CoreAction>,
     ) -> JobTicket {
-        self.await_answer(PendingRequest { conn, form, id, request_type }, out)
+        self.await_answer(RequestAwaitingJob { conn, form, id, request_type }, out)
     }
 
     /// Like `ask`, for a log-in or sign-up that states the user name `user`.
@@ -148,7 +148,7 @@ impl ChatCore {
             (JobPurpose::AdminHash(op), outcome) => self.admin_hashed(*op, outcome, out),
             (JobPurpose::Save(delivery), outcome) => self.on_save_result(delivery, &outcome, out),
             (JobPurpose::Delete { seq, .. }, JobOutcome::Deleted) => {
-                self.failed_deletions.remove(&seq);
+                self.failed_push_deletions.remove(&seq);
             }
             (JobPurpose::Owner(user), outcome) => self.owner_read(user, &outcome, out),
             (JobPurpose::ClaimedOwner { user, serial }, outcome) => {
@@ -199,7 +199,7 @@ impl ChatCore {
 
     fn on_signed_up(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) {
         let user = self.stated_name_of(request);
-        if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
+        if let Some(RequestAwaitingJob { conn, form, id, .. }) = self.take_pending(request, out) {
             if let (Some(user), Some(client)) = (user, self.client(conn)) {
                 out.push(CoreAction::Log(LogEvent::SignedUp { user, client }));
             }

@@ -2,7 +2,7 @@
 //! it, or as failed when the store takes too long. In the last case, a change that the
 //! store makes later still takes effect.
 
-use super::admin_op::{AdminOperation, AdminStep};
+use super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::answer::{BANNED, ErrorReply};
 use super::cluster::ForcedLogoutRequester;
 use super::contract::{
@@ -36,7 +36,7 @@ pub(super) struct PendingAdminRequests {
     /// The unanswered requests by ticket, each with the timer of its time limit.
     open: BTreeMap<u64, Option<TimerId>>,
     /// Scans of the table of users, done one after the other.
-    scans: VecDeque<scan::UserScan>,
+    scans: VecDeque<scan::OnlineUserScan>,
     /// New passwords that wait to be hashed.
     to_hash: VecDeque<(AdminTicket, UserName, Secret)>,
     /// The notice to all users that is being sent.
@@ -140,7 +140,7 @@ impl ChatCore {
     }
 
     /// Submits a job for the operator. If too many jobs are in flight, it counts as failed.
-    fn submit_admin(&mut self, op: AdminOperation, job: AdminJob, out: &mut Vec<CoreAction>) {
+    fn submit_admin(&mut self, op: RunningAdminOp, job: AdminJob, out: &mut Vec<CoreAction>) {
         let job = Job::Admin { user: op.user.clone(), job: Box::new(job) };
         if let Err(JobPurpose::Admin(op)) = self.submit(job, JobPurpose::Admin(Box::new(op)), out) {
             self.admin_job_done(*op, JobOutcome::Failed, out);
@@ -148,16 +148,18 @@ impl ChatCore {
     }
 
     /// A job for the operator has ended. If the store failed, there is no outcome.
-    pub(super) fn admin_job_done(&mut self, op: AdminOperation, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
+    pub(super) fn admin_job_done(&mut self, op: RunningAdminOp, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         let outcome = match outcome {
             JobOutcome::Admin(outcome) => Some(*outcome),
             _ => None,
         };
-        let AdminOperation { user, step } = op;
+        let RunningAdminOp { user, step } = op;
         match step {
-            AdminStep::Look { ticket, unsaved_seqs } => self.on_user_read(ticket, user, &unsaved_seqs, outcome, out),
-            AdminStep::Find { ticket, id, found } => self.found_pushes(ticket, user, (id, found), outcome, out),
-            AdminStep::SetBanned { ticket, is_banned } => {
+            AdminJobPurpose::Look { ticket, unsaved_seqs } => {
+                self.on_user_read(ticket, user, &unsaved_seqs, outcome, out)
+            }
+            AdminJobPurpose::Find { ticket, id, found } => self.found_pushes(ticket, user, (id, found), outcome, out),
+            AdminJobPurpose::SetBanned { ticket, is_banned } => {
                 if outcome == Some(AdminJobOutcome::Done) && is_banned {
                     return self.end_sessions_on_all_nodes(
                         &user,
@@ -168,7 +170,7 @@ impl ChatCore {
                 }
                 self.answer_admin(ticket, answer_of(outcome), out);
             }
-            AdminStep::SetPassword { ticket } => {
+            AdminJobPurpose::SetPassword { ticket } => {
                 self.admin.new_password_done(&user);
                 if outcome == Some(AdminJobOutcome::Done) {
                     return self.end_sessions_on_all_nodes(
@@ -180,9 +182,9 @@ impl ChatCore {
                 }
                 self.answer_admin(ticket, answer_of(outcome), out);
             }
-            AdminStep::Notice { ticket, push } => self.notice_kept(ticket, user, push, outcome, out),
-            AdminStep::Delete => self.deletion_stepped(&user, outcome, out),
-            AdminStep::Names { notice } => self.names_read(&notice, outcome, out),
+            AdminJobPurpose::Notice { ticket, push } => self.notice_kept(ticket, user, push, outcome, out),
+            AdminJobPurpose::Delete => self.deletion_stepped(&user, outcome, out),
+            AdminJobPurpose::Names { notice } => self.names_read(&notice, outcome, out),
         }
     }
 
@@ -234,7 +236,7 @@ impl ChatCore {
     }
 
     fn set_banned(&mut self, ticket: AdminTicket, user: UserName, is_banned: bool, out: &mut Vec<CoreAction>) {
-        let op = AdminOperation { user, step: AdminStep::SetBanned { ticket, is_banned } };
+        let op = RunningAdminOp { user, step: AdminJobPurpose::SetBanned { ticket, is_banned } };
         self.submit_admin(op, AdminJob::SetBanned { is_banned }, out);
     }
 
@@ -244,7 +246,7 @@ impl ChatCore {
             let Some((ticket, user, secret)) = self.admin.to_hash.pop_front() else {
                 return self.auth_queue.run_ended();
             };
-            let op = AdminOperation { user, step: AdminStep::SetPassword { ticket } };
+            let op = RunningAdminOp { user, step: AdminJobPurpose::SetPassword { ticket } };
             if !self.admin.open.contains_key(&ticket.0) {
                 // Nobody waits for it any more.
                 self.auth_queue.run_ended();
@@ -256,7 +258,7 @@ impl ChatCore {
     }
 
     /// A new password was hashed, or could not be.
-    pub(super) fn admin_hashed(&mut self, op: AdminOperation, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
+    pub(super) fn admin_hashed(&mut self, op: RunningAdminOp, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         self.auth_queue.run_ended();
         match outcome {
             JobOutcome::Hashed(password_hash) => {
@@ -265,7 +267,7 @@ impl ChatCore {
             }
             // Nothing was submitted, and so nothing is counted.
             _ => {
-                if let AdminStep::SetPassword { ticket } = op.step {
+                if let AdminJobPurpose::SetPassword { ticket } = op.step {
                     self.answer_admin(ticket, AdminAnswer::Failed, out);
                 }
             }

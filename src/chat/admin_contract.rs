@@ -1,5 +1,5 @@
 //! The operator's requests to the core, and the answers. A request arrives as
-//! [`CoreEvent::Admin`](super::contract::CoreEvent::Admin). Its answer leaves as
+//! [`CoreInput::Admin`](super::contract::CoreInput::Admin). Its answer leaves as
 //! [`CoreAction::Admin`](super::contract::CoreAction::Admin), exactly once: immediately, or when
 //! the store has answered.
 
@@ -86,14 +86,14 @@ pub enum AdminAnswer {
     /// Some users who are online.
     Users {
         /// In byte order of their names.
-        users: Vec<OnlineUser>,
+        users: Vec<OnlineUserInfo>,
         /// More users follow.
         has_more: bool,
     },
     /// The report about a user.
     User(Box<UserStatusReport>),
     /// The pushes with an id; waiting ones come first.
-    Pushes(Vec<PushReport>),
+    Pushes(Vec<PushStatusReport>),
     /// The notice is stored for this many users.
     Noticed {
         /// The number of users.
@@ -133,7 +133,7 @@ pub enum AdminAnswer {
 
 /// A user who is online.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnlineUser {
+pub struct OnlineUserInfo {
     /// Their name.
     pub name: UserName,
     /// Their connection.
@@ -150,7 +150,7 @@ pub struct UserStatusReport {
     /// Their name.
     pub name: UserName,
     /// `Some` if they are online on the node that was asked.
-    pub online: Option<OnlineUser>,
+    pub online: Option<OnlineUserInfo>,
     /// If they are not, and belong to another node: the answer of that node.
     pub remote: Option<RemoteUserReport>,
     /// The number of pushes that wait for them, in the store and in memory. Stored ones are counted
@@ -189,7 +189,7 @@ pub enum RemoteUserStatus {
 
 /// A report about a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PushReport {
+pub struct PushStatusReport {
     /// Its sender.
     pub sender: UserName,
     /// The name of its kind: message, request, accept or reject.

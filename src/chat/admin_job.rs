@@ -83,7 +83,7 @@ pub enum AdminJobOutcome {
     /// `FindPushes`: the pushes with the id.
     Found {
         /// In ascending order of `seq`.
-        pushes: Vec<StoredPushInfo>,
+        pushes: Vec<MailboxPushSummary>,
         /// The `after_seq` for the next job; `None`: there are no more rows.
         next: Option<u64>,
     },
@@ -104,7 +104,7 @@ pub enum AdminJobOutcome {
 
 /// A push in the store, without its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredPushInfo {
+pub struct MailboxPushSummary {
     /// Its number.
     pub seq: u64,
     /// Its sender.

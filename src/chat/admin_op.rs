@@ -1,20 +1,20 @@
 //! The operator's requests that wait for a job.
 
-use super::contract::{AdminTicket, StoredPushInfo};
+use super::contract::{AdminTicket, MailboxPushSummary};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 
 /// A request of an operator whose job is in flight.
 #[derive(Debug)]
-pub(super) struct AdminOperation {
+pub(super) struct RunningAdminOp {
     /// The user it is about.
     pub(super) user: UserName,
-    pub(super) step: AdminStep,
+    pub(super) step: AdminJobPurpose,
 }
 
 /// The task of its job.
 #[derive(Debug)]
-pub(super) enum AdminStep {
+pub(super) enum AdminJobPurpose {
     /// Looks at the account.
     Look {
         ticket: AdminTicket,
@@ -22,7 +22,7 @@ pub(super) enum AdminStep {
         unsaved_seqs: Vec<u64>,
     },
     /// Looks for pushes under an id.
-    Find { ticket: AdminTicket, id: Box<str>, found: Vec<StoredPushInfo> },
+    Find { ticket: AdminTicket, id: Box<str>, found: Vec<MailboxPushSummary> },
     /// Bans the user, or lifts the ban.
     SetBanned { ticket: AdminTicket, is_banned: bool },
     /// Hashes their new password, or stores the hash.

@@ -1,7 +1,7 @@
 //! Answers to requests: the request's own reply, and the error that gives the reason.
 
 use super::contract::{ConnId, CoreAction, CoreCloseCause, JobOutcome, JobTicket, LoginRefusalCause};
-use super::{ChatCore, RequestDeadline};
+use super::{ChatCore, ServerAnswerDeadline};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, ReplyId};
@@ -73,7 +73,7 @@ pub(super) fn pauses_input(request_type: RequestType) -> bool {
 
 /// A request that waits for a job, with the place where its answer goes.
 #[derive(Debug)]
-pub(super) struct PendingRequest {
+pub(super) struct RequestAwaitingJob {
     pub(super) conn: ConnId,
     pub(super) form: JsonContentForm,
     pub(super) id: ReplyId,
@@ -167,7 +167,7 @@ impl ChatCore {
 
     /// Notes a request that waits for jobs. It is answered within its deadline, even if the jobs
     /// are not done by then.
-    pub(super) fn await_answer(&mut self, pending: PendingRequest, out: &mut Vec<CoreAction>) -> JobTicket {
+    pub(super) fn await_answer(&mut self, pending: RequestAwaitingJob, out: &mut Vec<CoreAction>) -> JobTicket {
         if !pauses_input(pending.request_type) {
             self.add_unanswered(pending.conn);
         } else if let Some(session) = self.sessions.get_mut(pending.conn) {
@@ -175,13 +175,16 @@ impl ChatCore {
             out.push(CoreAction::Pause { conn: pending.conn });
         }
         let request = self.requests.insert(pending);
-        self.queue_request_deadline(self.now.mono_ms + self.rules.answer_within_ms, RequestDeadline::Request(request));
+        self.queue_answer_deadline(
+            self.now.mono_ms + self.rules.answer_within_ms,
+            ServerAnswerDeadline::Request(request),
+        );
         request
     }
 
     /// Takes out a request that is about to be answered. `None`: it has been answered, or its
     /// connection is gone.
-    pub(super) fn take_pending(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) -> Option<PendingRequest> {
+    pub(super) fn take_pending(&mut self, request: JobTicket, out: &mut Vec<CoreAction>) -> Option<RequestAwaitingJob> {
         let pending = self.requests.remove(request)?;
         if matches!(pending.request_type, RequestType::SignUp | RequestType::Login) {
             self.stated_names.remove(&request);
@@ -217,7 +220,7 @@ impl ChatCore {
 
     /// Answers a request that waited.
     pub(super) fn answer(&mut self, request: JobTicket, reply: Reply, out: &mut Vec<CoreAction>) {
-        if let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) {
+        if let Some(RequestAwaitingJob { conn, form, id, .. }) = self.take_pending(request, out) {
             self.reply(conn, form, id, reply, out);
         }
     }
@@ -225,7 +228,7 @@ impl ChatCore {
     /// Refuses a request that waited.
     pub(super) fn refuse_waiting(&mut self, request: JobTicket, fault: Option<ErrorReply>, out: &mut Vec<CoreAction>) {
         let user = self.stated_name_of(request);
-        if let Some(PendingRequest { conn, form, id, request_type }) = self.take_pending(request, out) {
+        if let Some(RequestAwaitingJob { conn, form, id, request_type }) = self.take_pending(request, out) {
             self.refuse_with_name((conn, form, id), Some(request_type), user, fault, out);
         }
     }
@@ -239,7 +242,7 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         let user = self.stated_name_of(request);
-        if let Some(PendingRequest { conn, form, id, request_type }) = self.take_pending(request, out) {
+        if let Some(RequestAwaitingJob { conn, form, id, request_type }) = self.take_pending(request, out) {
             self.note_refusal_for(conn, request_type, user, cause, out);
             self.send_refusal((conn, form, id), Some(request_type), fault, out);
         }
@@ -253,19 +256,19 @@ impl ChatCore {
     /// Does any client wait for an answer?
     #[must_use]
     pub fn has_unanswered_requests(&self) -> bool {
-        !(self.request_deadlines.is_empty() && self.save_delay.is_empty())
+        !(self.answer_deadlines.is_empty() && self.save_delay.is_empty())
     }
 
     /// The connections with unanswered requests, once for each such request. It looks at all
     /// waiting requests, so do not call it for every event.
     pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
-        let requests = self.request_deadlines.iter().filter_map(|due| match due {
-            RequestDeadline::Request(request) => self.requests.get(request).map(|pending| pending.conn),
-            RequestDeadline::Push(_) => None,
+        let requests = self.answer_deadlines.iter().filter_map(|due| match due {
+            ServerAnswerDeadline::Request(request) => self.requests.get(request).map(|pending| pending.conn),
+            ServerAnswerDeadline::Push(_) => None,
         });
-        let saving = self.request_deadlines.iter().filter_map(|due| match due {
-            RequestDeadline::Request(_) => None,
-            RequestDeadline::Push(delivery) => Some(delivery),
+        let saving = self.answer_deadlines.iter().filter_map(|due| match due {
+            ServerAnswerDeadline::Request(_) => None,
+            ServerAnswerDeadline::Push(delivery) => Some(delivery),
         });
         // In the save delay a push is not being saved yet, but its sender waits, too.
         let pushes = saving.chain(self.save_delay.iter()).filter_map(|delivery| self.deliveries.get(delivery));

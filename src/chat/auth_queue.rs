@@ -9,7 +9,7 @@
 //! alternate. One address can take only a share of all places.
 
 use super::contract::{AddressKey, CoreSettings, JobTicket};
-use super::ids::LoginAttemptId;
+use super::ids::LoginStageTicket;
 use super::own_op::PendingPasswordChange;
 use crate::protocol::field::{Profile, Secret};
 use std::collections::{HashMap, VecDeque};
@@ -27,7 +27,7 @@ pub(super) enum HashPurpose {
         profile: Box<Profile>,
         secret: Secret,
     },
-    Login(LoginAttemptId),
+    Login(LoginStageTicket),
     /// A new password for a user whose old password was checked.
     NewPassword {
         new: Box<PendingPasswordChange>,
@@ -199,7 +199,7 @@ impl AuthQueue {
 
     /// The waiting log-ins.
     #[cfg(debug_assertions)]
-    pub(super) fn log_ins(&self) -> impl Iterator<Item = LoginAttemptId> + '_ {
+    pub(super) fn log_ins(&self) -> impl Iterator<Item = LoginStageTicket> + '_ {
         self.by_class.iter().flatten().filter_map(|waiting| match waiting.purpose {
             HashPurpose::Login(id) => Some(id),
             HashPurpose::SignUp { .. } | HashPurpose::NewPassword { .. } => None,

@@ -1,21 +1,23 @@
 //! The whole boundary of the chat core on one page.
 //!
-//! The shell (the loop, or the simulation) turns what happens into [`CoreEvent`]s, hands them to
+//! The shell (the loop, or the simulation) turns what happens into [`CoreInput`]s, hands them to
 //! [`ChatCore::handle`](super::ChatCore::handle) one by one with the time of the turn, and carries
 //! out the [`CoreAction`]s it gets back, in their order. The core never asks for anything else: no
 //! clock, no random number, no socket.
 
-pub use super::account_job::{AccountJob, AccountOutcome, ProfileChange, Roster, RosterFriend, RosterFriendRequest};
-pub use super::admin_contract::{
-    AdminAnswer, AdminRequest, AdminTicket, OnlineUser, PushReport, PushState, RemoteUserReport, RemoteUserStatus,
-    UserStatusReport,
+pub use super::account_job::{
+    AccountJob, AccountOutcome, ProfileChange, RosterReply, RosterReplyFriend, RosterReplyFriendRequest,
 };
-pub use super::admin_job::{AdminJob, AdminJobOutcome, StoredPushInfo};
+pub use super::admin_contract::{
+    AdminAnswer, AdminRequest, AdminTicket, OnlineUserInfo, PushState, PushStatusReport, RemoteUserReport,
+    RemoteUserStatus, UserStatusReport,
+};
+pub use super::admin_job::{AdminJob, AdminJobOutcome, MailboxPushSummary};
 pub use super::close_cause::CoreCloseCause;
 pub use super::cluster::contract::{
     BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterCounters, ClusterGauges, ClusterJobOutcome, ClusterStoreJob,
-    ClusterView, DedupEntry, DirtyReceivers, ForcedLogoutCause, LinkBatch, LinkBatchNumber, MS_SHIFT, NodeId,
-    NodeIncarnation, NodeLinkReport, NodeMessage, NodeRow, PresenceUpdate, UserHandoverData, UserOwner,
+    ClusterView, ForcedLogoutCause, HandoverDedupEntry, HandoverDirtyReceivers, LinkBatch, LinkBatchNumber, MS_SHIFT,
+    NodeId, NodeIncarnation, NodeLinkReport, NodeMessage, NodePresenceUpdate, NodeRow, UserHandoverData, UserOwner,
 };
 pub use super::gauges::UnackedPushGauges;
 pub use super::identifiers::{AddressKey, ConnId, JobTicket};
@@ -43,7 +45,7 @@ pub struct TurnTimestamp {
 
 /// An event that the core is told.
 #[derive(Debug)]
-pub enum CoreEvent<'a> {
+pub enum CoreInput<'a> {
     /// A client connected. Its `ConnId` was never used before.
     Opened {
         /// The new connection.
@@ -243,10 +245,10 @@ pub enum CoreAction {
         /// Why.
         cause: CoreCloseCause,
     },
-    /// Do this job, and report it with [`CoreEvent::Finished`], exactly once, however long it
+    /// Do this job, and report it with [`CoreInput::Finished`], exactly once, however long it
     /// takes.
     Submit {
-        /// The ticket for [`CoreEvent::Finished`].
+        /// The ticket for [`CoreInput::Finished`].
         ticket: JobTicket,
         /// The job.
         job: Job,
@@ -258,7 +260,7 @@ pub enum CoreAction {
     Log(LogEvent),
     /// The answer to the operator's request with this ticket, exactly once.
     Admin {
-        /// The ticket of [`CoreEvent::Admin`].
+        /// The ticket of [`CoreInput::Admin`].
         ticket: AdminTicket,
         /// The answer.
         answer: AdminAnswer,
@@ -271,7 +273,7 @@ pub enum CoreAction {
         record: NodeMessage,
     },
     /// Of a node with a bus: publish this for another one, or drop it. Only given for
-    /// [`CoreEvent::TurnEnded`].
+    /// [`CoreInput::TurnEnded`].
     Publish {
         /// For this one; for no later life of that node.
         to: NodeIncarnation,
@@ -286,7 +288,7 @@ pub enum CoreAction {
         /// At the end; before that once at the beginning.
         is_over: bool,
     },
-    /// After [`CoreEvent::ShutDown`]: every message that was taken is durable, or the time for that
+    /// After [`CoreInput::ShutDown`]: every message that was taken is durable, or the time for that
     /// is over. Write the waiting output and exit.
     Stopped,
 }

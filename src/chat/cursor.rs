@@ -9,18 +9,18 @@
 //!
 //! An ack costs the same however many pushes are outstanding and whatever ids they have. Most acks
 //! are for the first entry of the queue. The others are found by the [index](super::id_index) of a
-//! long queue, or by a linear search in a short one. Pushes that were [deferred](deferred)
+//! long queue, or by a linear search in a short one. Pushes that were [deferred]
 //! because of the acked one are found by a keyed hash.
 
 use super::deliveries::{Deliveries, Delivery};
 use super::id_index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
 use super::ids::DeliveryRef;
 use super::mailbox::{Mailbox, MailboxEntry};
-use super::sparse_queue::{QueuePosition, SparseQueue, SparseQueueEntry};
+use super::sparse_queue::{SparseQueue, SparseQueueEntry, SparseQueuePosition};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
 use crate::protocol::request::JsonContentForm;
-use deferred::DeferredPushes;
+use deferred::SameIdDeferredPushes;
 
 mod deferred;
 #[cfg(test)]
@@ -35,7 +35,7 @@ const GAP: u32 = u32::MAX;
 struct LastSending {
     at_ms: u64,
     /// Its place in the order of the last sendings.
-    place: QueuePosition,
+    place: SparseQueuePosition,
     /// The slot of the delivery.
     slot: u32,
     id_hash: u32,
@@ -45,7 +45,7 @@ struct LastSending {
 }
 
 impl SparseQueueEntry for LastSending {
-    fn place(&self) -> QueuePosition {
+    fn place(&self) -> SparseQueuePosition {
         self.place
     }
 
@@ -83,8 +83,8 @@ impl PushToSend {
 #[derive(Debug)]
 pub(super) struct DeviceCursor {
     /// Entries before this place were sent or are deferred; entries from this place on were not.
-    next: QueuePosition,
-    deferred: Option<Box<DeferredPushes>>,
+    next: SparseQueuePosition,
+    deferred: Option<Box<SameIdDeferredPushes>>,
     /// The outstanding pushes, never two with the same id.
     outstanding: SparseQueue<LastSending>,
     /// The outstanding bytes, as written to the connection.
@@ -93,7 +93,7 @@ pub(super) struct DeviceCursor {
     ids: Option<Box<HashIndex>>,
     /// The entry whose written size was computed last, with that size in bytes: the entry may be
     /// examined again after each ack. Size 0: none.
-    measured: (QueuePosition, u32),
+    measured: (SparseQueuePosition, u32),
     /// Fires when the push that was last sent the longest ago is due for a resend.
     pub(super) timer: Option<TimerId>,
 }
@@ -158,7 +158,7 @@ impl DeviceCursor {
         }
     }
 
-    fn measure(&mut self, place: QueuePosition, delivery: &Delivery, window: &SendWindowLimit<'_>) -> u32 {
+    fn measure(&mut self, place: SparseQueuePosition, delivery: &Delivery, window: &SendWindowLimit<'_>) -> u32 {
         if self.measured.0 != place || self.measured.1 == 0 {
             let written = delivery.body.written_bytes_to(window.receiver, window.form);
             // An envelope is far below 2^32 bytes.
@@ -258,7 +258,7 @@ impl DeviceCursor {
     }
 
     /// The place whose lower 32 bits these are: the queue spans far fewer places.
-    fn place_of(&self, low: u32) -> QueuePosition {
+    fn place_of(&self, low: u32) -> SparseQueuePosition {
         let first = self.outstanding.front().map_or(0, |sending| sending.place);
         first + u64::from(low.wrapping_sub(first as u32))
     }
@@ -290,7 +290,12 @@ impl DeviceCursor {
 
     /// The entry at this place was removed from the mailbox. Call it while the delivery still
     /// exists. `true`: it was outstanding.
-    pub(super) fn removed(&mut self, place: QueuePosition, delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
+    pub(super) fn removed(
+        &mut self,
+        place: SparseQueuePosition,
+        delivery: DeliveryRef,
+        deliveries: &Deliveries,
+    ) -> bool {
         if place >= self.next {
             return false;
         }
@@ -372,7 +377,7 @@ impl DeviceCursor {
         assert_eq!(passed.iter().filter(is_sent).count(), sent.len(), "only pushes in the mailbox are outstanding");
         assert!(!ahead.iter().any(|entry| is_sent(&entry)));
         let deferred = self.deferred.as_ref().map(|deferred| deferred.places()).unwrap_or_default();
-        let unsent: BTreeSet<QueuePosition> =
+        let unsent: BTreeSet<SparseQueuePosition> =
             passed.iter().filter(|entry| !is_sent(entry)).map(|entry| entry.place).collect();
         assert_eq!(deferred, unsent, "the deferred pushes are those that were passed over");
         if let Some(deferred) = &self.deferred {

@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hasher};
 mod index;
 mod packed;
 
-pub(super) use packed::PackedDedupWindows;
+pub(super) use packed::OfflineDedupWindows;
 
 /// The largest number of messages that can be remembered: their positions have 16 bits.
 pub(super) const COUNT_MAX: usize = 1 << 15;
@@ -64,7 +64,7 @@ pub(super) struct DedupWindow {
     /// The position of the queue's front.
     base: u16,
     /// The whole window in packed form while its sender is offline; then the queue is empty.
-    packed: Option<Box<packed::PackedDedupWindow>>,
+    packed: Option<Box<packed::OfflineDedupWindow>>,
     /// The timer that drops the whole window when it is old.
     pub(super) timer: Option<TimerId>,
 }

@@ -1,9 +1,8 @@
 //! The way of a push: to its receiver's list or into the store, then to its receiver, again and
 //! again until it is acked. Its `MS` is sent when it is acked or committed, whichever is first.
 
-use super::ack_list::AckList;
 use super::answer::{ErrorReply, LATE};
-use super::cluster::RereadScope;
+use super::cluster::OwnerRereadParts;
 use super::contract::{CoreAction, Job};
 use super::cursor::SendWindowLimit;
 use super::dedup::DedupKey;
@@ -13,8 +12,9 @@ use super::ids::DeliveryRef;
 use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::mailbox::MailboxBackfillState;
+use super::unacked_push_list::UnackedPushList;
 use super::users::UserRoute;
-use super::{ChatCore, ChatTimer, RequestDeadline};
+use super::{ChatCore, ChatTimer, ServerAnswerDeadline};
 use crate::protocol::push::{Push, PushBody};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::RequestType;
@@ -46,7 +46,7 @@ impl ChatCore {
             UserRoute::Away | UserRoute::Elsewhere => false,
         };
         if online && user.list.is_none() {
-            user.list = Some(Box::new(AckList::new(MailboxBackfillState::Live)));
+            user.list = Some(Box::new(UnackedPushList::new(MailboxBackfillState::Live)));
         }
         let Some(list) = &mut user.list else {
             self.save_if_unsaved(delivery, out);
@@ -80,11 +80,11 @@ impl ChatCore {
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserSlot, out: &mut Vec<CoreAction>) {
         self.watch_for(receiver, push.seq);
         if !self.users.is_here(receiver) {
-            self.notify_owner(receiver, RereadScope::PUSHES, None, out);
+            self.notify_owner(receiver, OwnerRereadParts::PUSHES, None, out);
         }
         let user = self.users.get_mut(receiver);
         if user.is_here() && user.list.is_none() {
-            user.list = Some(Box::new(AckList::new(MailboxBackfillState::Live)));
+            user.list = Some(Box::new(UnackedPushList::new(MailboxBackfillState::Live)));
         }
         let known = match user.list.as_ref().map(|list| list.mailbox.backfill) {
             None => false,
@@ -215,7 +215,7 @@ impl ChatCore {
     pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         self.refuse_waiters(delivery, Some(self.now.mono_ms), LATE, out);
         if let Some(due_ms) = self.deliveries.get(delivery).and_then(Delivery::next_due_ms) {
-            self.queue_request_deadline(due_ms, RequestDeadline::Push(delivery));
+            self.queue_answer_deadline(due_ms, ServerAnswerDeadline::Push(delivery));
         }
     }
 
@@ -363,13 +363,13 @@ impl ChatCore {
 
     /// A deletion failed: it is tried again, and until then the push counts as deleted.
     pub(super) fn delete_failed(&mut self, receiver: crate::protocol::field::UserName, seq: u64) {
-        if self.failed_deletions.insert(receiver, seq) {
+        if self.failed_push_deletions.insert(receiver, seq) {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Deletes);
         }
     }
 
     pub(super) fn retry_deletes(&mut self, out: &mut Vec<CoreAction>) {
-        let (due, has_more) = self.failed_deletions.take_due();
+        let (due, has_more) = self.failed_push_deletions.take_due();
         if has_more {
             self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Deletes);
         }

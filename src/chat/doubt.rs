@@ -2,7 +2,7 @@
 //! because the store refuses an operation that it may have done before. Then the friends of both
 //! users are read again. Until the outcome is known, nobody is told that the two are not friends.
 
-use super::cluster::RereadScope;
+use super::cluster::OwnerRereadParts;
 use super::contract::{CoreAction, Job, PushPage};
 use super::friend_op::UserPair;
 use super::friendship_ops::RETRY_MS;
@@ -31,7 +31,7 @@ enum FriendsReading {
 
 /// The searches of one receiver's pushes that are in flight.
 #[derive(Clone, Copy, Debug, Default)]
-struct PushSearches {
+struct InDoubtPushSearches {
     count: u32,
     /// How many users the receiver has blocked since the first of them began.
     blocks: u32,
@@ -47,7 +47,7 @@ pub(super) struct FriendshipsInDoubt {
     /// counts as a reference.
     lost: Vec<(UserSlot, u64)>,
     /// The receivers whose pushes are being searched.
-    searches: BTreeMap<UserSlot, PushSearches>,
+    searches: BTreeMap<UserSlot, InDoubtPushSearches>,
     /// The timer for reading these, and for retrying undecided operations, is set.
     timer_set: bool,
 }
@@ -190,7 +190,7 @@ impl ChatCore {
             UserRoute::Here(_) => {}
             // The receiver's next log-in reads it, or the node on which they are.
             UserRoute::Away | UserRoute::Elsewhere => {
-                self.notify_owner(receiver, RereadScope::PUSHES, None, out);
+                self.notify_owner(receiver, OwnerRereadParts::PUSHES, None, out);
                 return self.users.release(receiver);
             }
         }
@@ -236,7 +236,7 @@ impl ChatCore {
             // The receiver has blocked somebody since: perhaps the sender.
             return self.search_failed(receiver, seq);
         }
-        if let Some(push) = found.filter(|push| !self.failed_deletions.contains(&push.seq))
+        if let Some(push) = found.filter(|push| !self.failed_push_deletions.contains(&push.seq))
             && !self.delete_if_acked_here(receiver, seq, out)
         {
             let sender = UserName::new(push.sender());

@@ -1,19 +1,19 @@
 //! TYPE 6: friend requests, answers to them, and the end of a friendship. Each answer waits for the
 //! commit.
 //!
-//! This module connects the users, the store and
-//! [`FriendshipOps`](super::friendship_ops::FriendshipOps), which decides the order of the
+//! This module connects the users, the store and the
+//! [queues of operations](super::friendship_ops::FriendshipOpQueues), which decide the order of the
 //! operations and the retries. The meaning of the requests and outcomes is in
 //! [`friend_rules`](super::friend_rules).
 
-use super::answer::{BUSY, PendingRequest, ReplyTo, UNAVAILABLE, id_text};
+use super::answer::{BUSY, ReplyTo, RequestAwaitingJob, UNAVAILABLE, id_text};
 use super::contract::{AccountJob, AccountOutcome, ConnId, CoreAction, Job, JobOutcome, LogEvent};
 use super::friend_op::{PairVerb, QueuedFriendOp, RunningFriendOp, UserPair};
 use super::friend_rules::{
-    FriendEffects, FriendOpPushInStore, FriendOutcomeMeaning, interpret_friend_outcome, may_block, of_deleted,
-    other_of, push_kind,
+    FriendEffects, FriendOpPushFate, FriendOutcomeMeaning, interpret_friend_outcome, may_block, of_deleted, other_of,
+    push_kind,
 };
-use super::friendship_ops::{FriendOpSubmitResult, FriendshipOpResult};
+use super::friendship_ops::{FriendOpNextStep, FriendOpSubmitResult};
 use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::{ChatCore, DeliveryRef};
@@ -60,7 +60,7 @@ impl ChatCore {
         let other = self.users.retain_by_name(&other);
         self.users.retain(me);
         let request =
-            self.await_answer(PendingRequest { conn, form, id: reply_id, request_type: RequestType::Friend }, out);
+            self.await_answer(RequestAwaitingJob { conn, form, id: reply_id, request_type: RequestType::Friend }, out);
         let op =
             QueuedFriendOp { request, verb: verb.into(), id: id.as_str().into(), content: content.into(), me, other };
         self.begin_or_queue(op, out);
@@ -92,8 +92,10 @@ impl ChatCore {
     pub(super) fn end_friendship(&mut self, me: &UserName, other: &UserName, out: &mut Vec<CoreAction>) {
         let (me, other) = (self.users.retain_by_name(me), self.users.retain_by_name(other));
         let (id, verb) = (ReplyId::Empty, RequestType::Friend);
-        let request = self
-            .await_answer(PendingRequest { conn: NOBODY, form: JsonContentForm::Text, id, request_type: verb }, out);
+        let request = self.await_answer(
+            RequestAwaitingJob { conn: NOBODY, form: JsonContentForm::Text, id, request_type: verb },
+            out,
+        );
         let (verb, id, content) = (PairVerb::Delete, "".into(), "".into());
         self.begin_or_queue(QueuedFriendOp { request, verb, id, content, me, other }, out);
     }
@@ -244,17 +246,17 @@ impl ChatCore {
         loop {
             let (request, me, other) = (op.request, op.me, op.other);
             match self.friendship_ops.finish(op, decision, self.now.mono_ms) {
-                FriendshipOpResult::Retry => {
+                FriendOpNextStep::Retry => {
                     // Nothing is promised. The pair stays busy until it is known whether the two
                     // are friends and whether there is a push to send.
                     self.refuse_waiting(request, Some(UNAVAILABLE), out);
                     return self.arm_undecided();
                 }
-                FriendshipOpResult::ReadBack(reading) => match self.submit_op(reading, out) {
+                FriendOpNextStep::ReadBack(reading) => match self.submit_op(reading, out) {
                     Ok(()) => return,
                     Err(not_submitted) => (op, decision) = (not_submitted, FriendOutcomeMeaning::Unknown),
                 },
-                FriendshipOpResult::Done(op, effects) => {
+                FriendOpNextStep::Done(op, effects) => {
                     self.apply_friend_effects(op, effects, blocked.take(), out);
                     if let Some(next) = self.end_op(me, other) {
                         self.run_op(next, out);
@@ -305,9 +307,9 @@ impl ChatCore {
             Err(fault) => self.refuse_waiting(request, Some(fault), out),
         }
         match (effects.push, push) {
-            (FriendOpPushInStore::Kept, Some(push)) => self.deliver_committed(push, other, out),
-            (FriendOpPushInStore::Unknown, Some(push)) => self.look_for(other, push.seq, out),
-            (FriendOpPushInStore::Dropped, _) | (_, None) => {}
+            (FriendOpPushFate::Kept, Some(push)) => self.deliver_committed(push, other, out),
+            (FriendOpPushFate::Unknown, Some(push)) => self.look_for(other, push.seq, out),
+            (FriendOpPushFate::Dropped, _) | (_, None) => {}
         }
         // If the friendship was in doubt, it is not any more.
         self.resume_unsent_presence(me);

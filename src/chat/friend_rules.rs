@@ -99,14 +99,14 @@ pub(super) struct FriendEffects {
     pub(super) removes_requests_of_me: bool,
     /// Friend requests of the other user are removed from this user's list.
     pub(super) removes_requests_of_other: bool,
-    pub(super) push: FriendOpPushInStore,
+    pub(super) push: FriendOpPushFate,
     /// It is not known whether the two are friends: their friends are read again.
     pub(super) leaves_doubt: bool,
 }
 
 /// Where the operation's push is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FriendOpPushInStore {
+pub(super) enum FriendOpPushFate {
     /// Not in the store, or delivered by an earlier operation.
     Dropped,
     /// In the store, to be delivered.
@@ -123,18 +123,14 @@ impl FriendEffects {
             friends: None,
             removes_requests_of_me: false,
             removes_requests_of_other: false,
-            push: FriendOpPushInStore::Dropped,
+            push: FriendOpPushFate::Dropped,
             leaves_doubt: false,
         }
     }
 
     /// The outcome is not known, and the operation is not tried again.
     pub(super) fn of_abandoned_op(op: &RunningFriendOp) -> Self {
-        Self {
-            push: FriendOpPushInStore::Unknown,
-            leaves_doubt: op.changes_friends(),
-            ..Self::answer(Err(UNAVAILABLE))
-        }
+        Self { push: FriendOpPushFate::Unknown, leaves_doubt: op.changes_friends(), ..Self::answer(Err(UNAVAILABLE)) }
     }
 }
 
@@ -144,7 +140,7 @@ impl FriendEffects {
 fn after_failed_tries(op: &RunningFriendOp, effects: FriendEffects) -> FriendEffects {
     match effects.answer {
         Err(fault) if op.failed > 0 && fault != NOT_ASKED => {
-            FriendEffects { push: FriendOpPushInStore::Unknown, ..effects }
+            FriendEffects { push: FriendOpPushFate::Unknown, ..effects }
         }
         _ => effects,
     }
@@ -162,7 +158,7 @@ pub(super) fn interpret_friend_outcome(
     let new_friends = FriendEffects { friends: Some(true), removes_requests_of_me: true, ..done };
     let effects = match outcome {
         JobOutcome::Failed => return FriendOutcomeMeaning::Unknown,
-        JobOutcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: FriendOpPushInStore::Kept, ..done },
+        JobOutcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: FriendOpPushFate::Kept, ..done },
         JobOutcome::Asked(FriendRequestOutcome::AlreadyPending { time_ms }) => FriendEffects::answer(Ok(*time_ms)),
         JobOutcome::Asked(FriendRequestOutcome::AlreadyFriends) => FriendEffects { friends: Some(true), ..done },
         JobOutcome::Asked(FriendRequestOutcome::NoSuchUser) => refused(NOBODY),
@@ -173,9 +169,9 @@ pub(super) fn interpret_friend_outcome(
             refused(FULL)
         }
         JobOutcome::Answered(FriendAnswerOutcome::Done) if op.verb == PairVerb::Accept => {
-            FriendEffects { push: FriendOpPushInStore::Kept, ..new_friends }
+            FriendEffects { push: FriendOpPushFate::Kept, ..new_friends }
         }
-        JobOutcome::Answered(FriendAnswerOutcome::Done) => FriendEffects { push: FriendOpPushInStore::Kept, ..done },
+        JobOutcome::Answered(FriendAnswerOutcome::Done) => FriendEffects { push: FriendOpPushFate::Kept, ..done },
         // An earlier try may have been committed and its push acked: then only the friendship shows
         // the outcome.
         JobOutcome::Answered(FriendAnswerOutcome::NoSuchRequest) if op.may_have_befriended() => {

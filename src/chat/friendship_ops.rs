@@ -37,19 +37,19 @@ struct BusyPair {
 
 /// An operation whose outcome is not known.
 #[derive(Debug)]
-struct UndecidedOp {
+struct UndecidedFriendOp {
     op: RunningFriendOp,
     retry_at_ms: u64,
 }
 
 /// The operations of all pairs.
 #[derive(Debug)]
-pub(super) struct FriendshipOps {
+pub(super) struct FriendshipOpQueues {
     /// Each pair here has one operation under way: the caller has it, or it is undecided.
     busy_pairs: HashMap<UserPair, BusyPair>,
     /// The total size of the queued operations, in bytes.
     queued_bytes: usize,
-    undecided: BTreeMap<UserPair, UndecidedOp>,
+    undecided: BTreeMap<UserPair, UndecidedFriendOp>,
     /// The total size of the pushes in `undecided`, in bytes.
     undecided_bytes: usize,
     undecided_max: usize,
@@ -70,16 +70,16 @@ pub(super) enum FriendOpSubmitResult {
 
 /// The result of one try of an operation.
 #[derive(Debug)]
-pub(super) enum FriendshipOpResult {
+pub(super) enum FriendOpNextStep {
     /// It is kept, and tried again.
     Retry,
     /// Read whether the two are friends.
     ReadBack(RunningFriendOp),
-    /// It is over: call [`next`](FriendshipOps::next).
+    /// It is over: call [`next`](FriendshipOpQueues::next).
     Done(RunningFriendOp, FriendEffects),
 }
 
-impl FriendshipOps {
+impl FriendshipOpQueues {
     pub(super) fn new(undecided_max: usize) -> Self {
         Self {
             busy_pairs: HashMap::new(),
@@ -105,7 +105,7 @@ impl FriendshipOps {
             return FriendOpSubmitResult::Full;
         }
         // The earlier request was answered without a promise, so this one can take its place.
-        if let Some(UndecidedOp { op: undecided, .. }) = self.undecided.get_mut(&op.pair())
+        if let Some(UndecidedFriendOp { op: undecided, .. }) = self.undecided.get_mut(&op.pair())
             && undecided.is_repeated_by(&op)
             && !is_awaited(undecided.request)
         {
@@ -128,22 +128,22 @@ impl FriendshipOps {
         mut op: RunningFriendOp,
         decision: FriendOutcomeMeaning,
         now_ms: u64,
-    ) -> FriendshipOpResult {
+    ) -> FriendOpNextStep {
         match decision {
-            FriendOutcomeMeaning::Known(effects) => FriendshipOpResult::Done(op, effects),
+            FriendOutcomeMeaning::Known(effects) => FriendOpNextStep::Done(op, effects),
             FriendOutcomeMeaning::ReadBack => {
                 op.only_reads = true;
-                FriendshipOpResult::ReadBack(op)
+                FriendOpNextStep::ReadBack(op)
             }
             FriendOutcomeMeaning::Unknown => self.retry_later(op, now_ms),
         }
     }
 
-    fn retry_later(&mut self, mut op: RunningFriendOp, now_ms: u64) -> FriendshipOpResult {
+    fn retry_later(&mut self, mut op: RunningFriendOp, now_ms: u64) -> FriendOpNextStep {
         let bytes = self.undecided_bytes + op.weight_bytes();
         if self.undecided.len() >= self.undecided_max || bytes > UNDECIDED_BYTES_MAX {
             let effects = FriendEffects::of_abandoned_op(&op);
-            return FriendshipOpResult::Done(op, effects);
+            return FriendOpNextStep::Done(op, effects);
         }
         if op.changes_friends()
             && let Some(busy) = self.busy_pairs.get_mut(&op.pair())
@@ -153,8 +153,8 @@ impl FriendshipOps {
         let retry_at_ms = now_ms + RETRY_MS_MAX.min(RETRY_MS << op.failed.min(8));
         op.failed = op.failed.saturating_add(1);
         self.undecided_bytes = bytes;
-        self.undecided.insert(op.pair(), UndecidedOp { op, retry_at_ms });
-        FriendshipOpResult::Retry
+        self.undecided.insert(op.pair(), UndecidedFriendOp { op, retry_at_ms });
+        FriendOpNextStep::Retry
     }
 
     /// The operation under way is over: gives the next one of the pair, if there is one.
@@ -202,7 +202,7 @@ impl FriendshipOps {
 }
 
 #[cfg(debug_assertions)]
-impl FriendshipOps {
+impl FriendshipOpQueues {
     /// Checks the invariants.
     pub(super) fn check(&self, undecided_max: usize) {
         let queued = self.busy_pairs.values().flat_map(|busy| &busy.queued);
@@ -215,7 +215,7 @@ impl FriendshipOps {
         let undecided = self.undecided.values().map(|undecided| &undecided.op);
         assert_eq!(self.undecided_bytes, undecided.map(RunningFriendOp::weight_bytes).sum::<usize>());
         assert!(self.undecided_bytes <= UNDECIDED_BYTES_MAX && self.undecided.len() <= undecided_max);
-        for (pair, UndecidedOp { op, .. }) in &self.undecided {
+        for (pair, UndecidedFriendOp { op, .. }) in &self.undecided {
             assert!(op.pair() == *pair && op.failed > 0);
             assert!(self.busy_pairs.contains_key(pair), "it keeps its pair busy");
             assert!(!op.changes_friends() || self.is_in_doubt(*pair));

@@ -16,13 +16,13 @@ pub struct UnackedPushGauges {
 /// The oldest push that was resent in this span of time, and in the span before. An unacked push is
 /// resent once in each span, so no search for the oldest one is needed.
 #[derive(Debug)]
-pub(super) struct OldestPush {
+pub(super) struct OldestUnackedPushGauge {
     span: u64,
     now_ms: Option<u64>,
     before_ms: Option<u64>,
 }
 
-impl OldestPush {
+impl OldestUnackedPushGauge {
     pub(super) fn new() -> Self {
         Self { span: 0, now_ms: None, before_ms: None }
     }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_the_last_two_spans_counts() {
-        let mut oldest = OldestPush::new();
+        let mut oldest = OldestUnackedPushGauge::new();
         assert_eq!(oldest.get(7), None);
         oldest.note(50, 7);
         oldest.note(40, 7);

@@ -32,4 +32,4 @@ pub(super) struct DeliveryRef {
 
 /// Names a log-in in progress in its present state: in the next state it has another id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LoginAttemptId(pub(super) JobTicket);
+pub(super) struct LoginStageTicket(pub(super) JobTicket);

@@ -25,9 +25,9 @@ const UNIT_BYTES: usize = 4_096;
 
 /// The load of one user.
 #[derive(Clone, Copy, Debug, Default)]
-struct UserInFlightLoad(u32);
+struct UserJobLoad(u32);
 
-impl UserInFlightLoad {
+impl UserJobLoad {
     /// This bit says that the limit was reached, and more than half of it is still in flight.
     const OVER: u32 = 1 << 31;
     /// Something waits until the user's messages are durable.
@@ -55,7 +55,7 @@ impl UserInFlightLoad {
 /// to.
 #[derive(Debug, Default)]
 pub(super) struct UserJobLoads {
-    by_slot: Vec<UserInFlightLoad>,
+    by_slot: Vec<UserJobLoad>,
 }
 
 impl UserJobLoads {
@@ -63,17 +63,17 @@ impl UserJobLoads {
         self.by_slot.get(user.slot()).is_some_and(|load| load.is_over_limit())
     }
 
-    fn load(&mut self, user: UserSlot) -> &mut UserInFlightLoad {
+    fn load(&mut self, user: UserSlot) -> &mut UserJobLoad {
         let slot = user.slot();
         if slot >= self.by_slot.len() {
-            self.by_slot.resize(slot + 1, UserInFlightLoad::default());
+            self.by_slot.resize(slot + 1, UserJobLoad::default());
         }
         &mut self.by_slot[slot]
     }
 
     /// The memory that it uses, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.by_slot.capacity() * size_of::<UserInFlightLoad>()
+        self.by_slot.capacity() * size_of::<UserJobLoad>()
     }
 
     /// The load of all users, for the invariants.
@@ -128,7 +128,7 @@ impl ChatCore {
         load.0 += units;
         let is_over = load.units() >= max && !load.is_over_limit();
         if is_over {
-            load.set(UserInFlightLoad::OVER, true);
+            load.set(UserJobLoad::OVER, true);
         }
         if is_first {
             self.users.retain(user);
@@ -142,7 +142,7 @@ impl ChatCore {
         let load = self.in_flight.load(user);
         debug_assert!(load.units() >= units, "discharged more than charged");
         load.0 -= units.min(load.units());
-        let (left, has_flags) = (load.units(), load.has(UserInFlightLoad::FLAGS));
+        let (left, has_flags) = (load.units(), load.has(UserJobLoad::FLAGS));
         if has_flags {
             self.on_load_reduced(user, out);
         }
@@ -157,10 +157,10 @@ impl ChatCore {
     fn on_load_reduced(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let load = *self.in_flight.load(user);
         if load.is_over_limit() && load.units() <= self.in_flight_max() / 2 {
-            self.in_flight.load(user).set(UserInFlightLoad::OVER, false);
+            self.in_flight.load(user).set(UserJobLoad::OVER, false);
             self.settle_requests_of_user(user, out);
         }
-        if load.has(UserInFlightLoad::AWAITED) {
+        if load.has(UserJobLoad::AWAITED) {
             self.continue_release(user, out);
         }
     }
@@ -168,7 +168,7 @@ impl ChatCore {
     /// Whenever the load of this user shrinks, the user's release goes on. The user is referred to
     /// meanwhile.
     pub(super) fn await_messages(&mut self, user: UserSlot, on: bool) {
-        self.in_flight.load(user).set(UserInFlightLoad::AWAITED, on);
+        self.in_flight.load(user).set(UserJobLoad::AWAITED, on);
     }
 
     fn settle_requests_of_user(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {

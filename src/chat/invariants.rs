@@ -4,10 +4,10 @@ use super::ChatCore;
 use super::answer::pauses_input;
 use super::contract::{ConnId, CoreSettings};
 use super::deliveries::PushSaveState;
-use super::ids::{LoginAttemptId, UserSlot};
+use super::ids::{LoginStageTicket, UserSlot};
 use super::in_flight::units;
 use super::job::JobPurpose;
-use super::login_state::LoginState;
+use super::login_stage::LoginStage;
 use super::users::UserRoute;
 use crate::protocol::request::RequestType;
 use std::collections::{HashMap, HashSet};
@@ -19,9 +19,9 @@ const EVERY: u64 = 257;
 
 /// The limits that the invariants check, each at its highest value so far.
 #[derive(Debug)]
-pub(super) struct PeakLimits(CoreSettings);
+pub(super) struct InvariantCheckLimits(CoreSettings);
 
-impl PeakLimits {
+impl InvariantCheckLimits {
     pub(super) fn new(rules: &CoreSettings) -> Self {
         Self(rules.clone())
     }
@@ -77,7 +77,7 @@ impl ChatCore {
         let watching = self.sessions.ids().filter_map(|conn| self.sessions.get(conn)).filter(|session| session.watches);
         self.presence.check(watching.count());
         self.save_delay.check();
-        self.request_deadlines.check();
+        self.answer_deadlines.check();
         let friends: usize = self.users.iter().map(|(_, user, _)| user.friends.len()).sum();
         assert_eq!(self.users.friends_len(), friends);
         let dedup = self.users.iter().filter_map(|(_, user, _)| user.dedup.as_ref().map(|dedup| dedup.memory_bytes()));
@@ -114,7 +114,7 @@ impl ChatCore {
     fn check_logins(&self) {
         self.auth_queue.check(self.ceilings.rules());
         let mut elsewhere = 0;
-        let mut all_are = |ids: &mut dyn Iterator<Item = LoginAttemptId>, belongs: fn(&LoginState) -> bool| {
+        let mut all_are = |ids: &mut dyn Iterator<Item = LoginStageTicket>, belongs: fn(&LoginStage) -> bool| {
             for id in ids {
                 let login = self.logins.get(id).map(|one| &one.login);
                 assert!(login.is_some_and(belongs), "{login:?} in the wrong place");
@@ -128,17 +128,17 @@ impl ChatCore {
         all_are(&mut { working }, |login| {
             !matches!(
                 login,
-                LoginState::Admitted { .. }
-                    | LoginState::Queued { .. }
-                    | LoginState::WaitingToLoad
-                    | LoginState::Claiming { .. }
+                LoginStage::Admitted { .. }
+                    | LoginStage::Queued { .. }
+                    | LoginStage::WaitingToLoad
+                    | LoginStage::Claiming { .. }
             )
         });
         let claims = self.cluster.iter().flat_map(|cluster| cluster.claiming());
-        all_are(&mut { claims }, |login| matches!(login, LoginState::Claiming { .. }));
-        all_are(&mut self.auth_queue.log_ins(), |login| matches!(login, LoginState::Queued { .. }));
+        all_are(&mut { claims }, |login| matches!(login, LoginStage::Claiming { .. }));
+        all_are(&mut self.auth_queue.log_ins(), |login| matches!(login, LoginStage::Queued { .. }));
         let loading = self.users.iter().filter_map(|(_, user, _)| user.loading.as_ref());
-        all_are(&mut loading.flat_map(|loading| loading.waiting()), |login| matches!(login, LoginState::WaitingToLoad));
+        all_are(&mut loading.flat_map(|loading| loading.waiting()), |login| matches!(login, LoginStage::WaitingToLoad));
         self.logins.check(elsewhere, self.sessions.len());
         let tried = self.logins.values().filter(|one| one.login.attempt().is_some());
         assert_eq!(tried.count(), self.auth_attempts.open(), "each try is settled once");

@@ -1,10 +1,10 @@
 //! The purposes of the jobs in flight.
 
-use super::admin_op::AdminOperation;
-use super::cluster::PendingUserReport;
+use super::admin_op::RunningAdminOp;
+use super::cluster::AdminReportAwaitingNode;
 use super::contract::JobTicket;
 use super::friend_op::RunningFriendOp;
-use super::ids::{DeliveryRef, LoginAttemptId, UserSlot};
+use super::ids::{DeliveryRef, LoginStageTicket, UserSlot};
 use super::own_op::{OwnAccountJob, PendingPasswordChange};
 use crate::protocol::field::{Profile, UserName};
 
@@ -19,7 +19,7 @@ pub(super) enum JobPurpose {
         request: JobTicket,
     },
     /// The state of the log-in has the details.
-    Login(LoginAttemptId),
+    Login(LoginStageTicket),
     Token {
         request: JobTicket,
     },
@@ -63,8 +63,8 @@ pub(super) enum JobPurpose {
     /// The barrier behind all jobs about a user who moves to another node. Retains the user.
     ReleaseBarrier(UserSlot),
     /// Asks to which node a user belongs. The operator has asked about the user.
-    AskedOwner(PendingUserReport),
+    AskedOwner(AdminReportAwaitingNode),
     /// Hashes a password that the operator gives.
-    AdminHash(Box<AdminOperation>),
-    Admin(Box<AdminOperation>),
+    AdminHash(Box<RunningAdminOp>),
+    Admin(Box<RunningAdminOp>),
 }

@@ -5,21 +5,22 @@
 //! large, and a client that knows one password could ask for a thousand pages at once. A user who
 //! is online already needs no page: everything is in memory.
 //!
-//! The states of a log-in and the transitions are in `login_state.rs`; this module carries them
+//! The states of a log-in and the transitions are in `login_stage.rs`; this module carries them
 //! out.
 
 use super::ChatCore;
 use super::answer::ReplyTo;
-use super::answer::{CROWDED, ErrorReply, PendingRequest, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
+use super::answer::{CROWDED, ErrorReply, RequestAwaitingJob, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
 use super::auth_queue::{AuthQueueClass, HashPurpose, NextPasswordToHash, QueuedHash};
 use super::contract::{
     ClientLimitKind, ConnAndAddress, ConnId, CoreAction, CoreCloseCause, CredentialKind, Job, JobOutcome, JobTicket,
     LogEvent, LoginRefusalCause, PushPage,
 };
-use super::ids::{LoginAttemptId, UserSlot};
+use super::ids::{LoginStageTicket, UserSlot};
 use super::job::JobPurpose;
-use super::login_state::{
-    LoginEvent, LoginFacts, LoginInProgress, LoginState, LoginStep, NextLoginStep, UserLoadState, fault_of,
+use super::login_stage::{
+    LoginEvent, LoginInProgress, LoginStage, LoginTransition, LoginTransitionContext, NextLoginStep, UserLoadState,
+    fault_of,
 };
 use super::own_op::CredentialCheckPurpose;
 use super::tries::{AdmittedTry, CredentialTryOutcome};
@@ -64,7 +65,7 @@ impl ChatCore {
             Credential::Password(_) => CredentialKind::Password,
             Credential::Token(_) => CredentialKind::Token,
         };
-        let login = LoginState::Admitted { credential, attempt };
+        let login = LoginStage::Admitted { credential, attempt };
         let id = self.logins.insert(LoginInProgress {
             request,
             user,
@@ -114,7 +115,7 @@ impl ChatCore {
         }
     }
 
-    pub(super) fn login_event(&mut self, id: LoginAttemptId, event: LoginEvent, out: &mut Vec<CoreAction>) {
+    pub(super) fn login_event(&mut self, id: LoginStageTicket, event: LoginEvent, out: &mut Vec<CoreAction>) {
         self.login_event_with(id, event, None, out);
     }
 
@@ -122,7 +123,7 @@ impl ChatCore {
     /// step.
     fn login_event_with(
         &mut self,
-        id: LoginAttemptId,
+        id: LoginStageTicket,
         event: LoginEvent,
         read: Option<LoadedLoginData>,
         out: &mut Vec<CoreAction>,
@@ -131,9 +132,10 @@ impl ChatCore {
             debug_assert!(false, "{event:?} to a log-in that is over");
             return;
         };
-        let facts = LoginFacts { is_awaited: self.is_awaited(request), whereabouts: self.whereabouts(&user, &aim) };
+        let facts =
+            LoginTransitionContext { is_awaited: self.is_awaited(request), whereabouts: self.whereabouts(&user, &aim) };
         let (loads, hashes, old_hash) = (login.loads(), login.hashes(), login.compared_with().cloned());
-        let LoginStep { settled, next } = login.on(event, facts).unless(barred);
+        let LoginTransition { settled, next } = login.on(event, facts).unless(barred);
         if hashes {
             self.auth_queue.run_ended();
         }
@@ -184,9 +186,9 @@ impl ChatCore {
     /// already.
     fn enter(&mut self, one: LoginInProgress, loads: bool, out: &mut Vec<CoreAction>) {
         match one.login {
-            LoginState::Queued { attempt, .. } => self.enqueue_login(one, attempt, out),
-            LoginState::WaitingToLoad => self.wait_to_load(one, out),
-            LoginState::Claiming { owner } => self.begin_claim(one, owner, out),
+            LoginStage::Queued { attempt, .. } => self.enqueue_login(one, attempt, out),
+            LoginStage::WaitingToLoad => self.wait_to_load(one, out),
+            LoginStage::Claiming { owner } => self.begin_claim(one, owner, out),
             _ => {
                 if one.login.loads() && !loads {
                     self.begin_reading(&one.user);
@@ -200,7 +202,7 @@ impl ChatCore {
 
     /// Submits the job of the log-in's state; gives the log-in's id back if too many jobs are in
     /// flight.
-    fn submit_login(&mut self, one: LoginInProgress, out: &mut Vec<CoreAction>) -> Result<(), LoginAttemptId> {
+    fn submit_login(&mut self, one: LoginInProgress, out: &mut Vec<CoreAction>) -> Result<(), LoginStageTicket> {
         let job = one.login.job(&one.user, self.now, &self.rules);
         debug_assert!(job.is_some(), "{one:?} waits for no job");
         let id = self.logins.insert(one);
@@ -211,7 +213,7 @@ impl ChatCore {
     }
 
     /// The job of a log-in has ended.
-    pub(super) fn login_job_done(&mut self, id: LoginAttemptId, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
+    pub(super) fn login_job_done(&mut self, id: LoginStageTicket, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         let (event, read) = match outcome {
             JobOutcome::Loaded { friends, page } => {
                 (LoginEvent::Loaded, Some(LoadedLoginData { friends, page, epoch: 0 }))
@@ -303,7 +305,7 @@ impl ChatCore {
         let id = self.logins.insert(one);
         let waiting_max = self.rules.log_ins_waiting_per_user_max as usize;
         let (logins, requests, sessions) = (&mut self.logins, &self.requests, &self.sessions);
-        let is_awaited = |id: &LoginAttemptId| {
+        let is_awaited = |id: &LoginStageTicket| {
             let pending = logins.get(*id).and_then(|one| requests.get(one.request));
             let is_awaited = pending.is_some_and(|pending| sessions.get(pending.conn).is_some());
             if !is_awaited {
@@ -334,7 +336,7 @@ impl ChatCore {
                 continue;
             };
             let whereabouts = if self.users.is_here(user) { UserLoadState::Here } else { UserLoadState::Loading };
-            let facts = LoginFacts { is_awaited: self.is_awaited(request), whereabouts };
+            let facts = LoginTransitionContext { is_awaited: self.is_awaited(request), whereabouts };
             match (login.on(LoginEvent::LoadingTurn, facts).unless(barred).next, aim) {
                 (NextLoginStep::Complete, CredentialCheckPurpose::LogIn(by)) => {
                     self.complete_login(request, (&name, by), None, out)
@@ -357,11 +359,11 @@ impl ChatCore {
 
     /// Refuses a log-in whose job could not be submitted at its turn to load; the turn goes to the
     /// next one.
-    fn refuse_unsubmitted(&mut self, id: LoginAttemptId, out: &mut Vec<CoreAction>) {
+    fn refuse_unsubmitted(&mut self, id: LoginStageTicket, out: &mut Vec<CoreAction>) {
         let Some(LoginInProgress { request, login, .. }) = self.logins.remove(id) else {
             return;
         };
-        let facts = LoginFacts { is_awaited: true, whereabouts: UserLoadState::Loading };
+        let facts = LoginTransitionContext { is_awaited: true, whereabouts: UserLoadState::Loading };
         if let NextLoginStep::Refuse(cause) = login.on(LoginEvent::NotSubmitted, facts).next {
             self.refuse_for(request, cause, fault_of(cause), out);
         }
@@ -411,7 +413,7 @@ impl ChatCore {
             debug_assert!(false, "online, or loading");
             return;
         };
-        let Some(PendingRequest { conn, form, id, .. }) = self.take_pending(request, out) else {
+        let Some(RequestAwaitingJob { conn, form, id, .. }) = self.take_pending(request, out) else {
             return;
         };
         let Some(session) = self.sessions.get_mut(conn) else {

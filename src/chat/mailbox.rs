@@ -11,7 +11,7 @@ use super::contract::CoreSettings;
 use super::deliveries::{Deliveries, Delivery, PushSaveState};
 use super::id_index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
 use super::ids::DeliveryRef;
-use super::sparse_queue::{QueuePosition, SparseQueue, SparseQueueEntry};
+use super::sparse_queue::{SparseQueue, SparseQueueEntry, SparseQueuePosition};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushBody, PushKind};
@@ -45,7 +45,7 @@ pub(super) struct MailboxEntry {
     /// The hash of its push's id.
     pub(super) id_hash: u32,
     seq: u64,
-    pub(super) place: QueuePosition,
+    pub(super) place: SparseQueuePosition,
 }
 
 impl MailboxEntry {
@@ -55,7 +55,7 @@ impl MailboxEntry {
 }
 
 impl SparseQueueEntry for MailboxEntry {
-    fn place(&self) -> QueuePosition {
+    fn place(&self) -> SparseQueuePosition {
         self.place
     }
 
@@ -74,7 +74,7 @@ pub(super) struct Mailbox {
     pub(super) backfill: MailboxBackfillState,
     entries: SparseQueue<MailboxEntry>,
     /// The place of the next entry.
-    end: QueuePosition,
+    end: SparseQueuePosition,
     /// Greater than the `seq` of any entry: no push with this or a greater `seq` is here.
     above_seq: u64,
     /// The index of messages by sender and id, including the tail. Only a long mailbox has it.
@@ -315,7 +315,7 @@ impl Mailbox {
     }
 
     /// The first entry at this place or after it.
-    pub(super) fn first_at_or_after(&self, place: QueuePosition) -> Option<MailboxEntry> {
+    pub(super) fn first_at_or_after(&self, place: SparseQueuePosition) -> Option<MailboxEntry> {
         self.entries.first_at_or_after(place).copied()
     }
 
@@ -367,7 +367,7 @@ impl Mailbox {
 
     /// Removes a delivery; gives the place of its entry, if it had one. Call it while the delivery
     /// still exists.
-    pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<QueuePosition> {
+    pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<SparseQueuePosition> {
         let of = deliveries.get(delivery)?;
         let entry = self.entries.remove_if(of.place, |entry| entry.delivery() == delivery);
         if entry.is_some() {

@@ -13,7 +13,8 @@ impl ChatCore {
     /// its list before the save ends.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        const REQUEST_BYTES: usize = size_of::<super::answer::PendingRequest>() + size_of::<super::job::JobPurpose>();
+        const REQUEST_BYTES: usize =
+            size_of::<super::answer::RequestAwaitingJob>() + size_of::<super::job::JobPurpose>();
         self.deliveries.memory_bytes()
             + self.users.memory_bytes()
             + self.dedup_bytes
@@ -22,7 +23,7 @@ impl ChatCore {
             + self.stranger_rates.memory_bytes()
             + self.jobs.memory_bytes()
             + self.requests.len() * REQUEST_BYTES
-            + self.request_deadlines.memory_bytes()
+            + self.answer_deadlines.memory_bytes()
             + self.friendship_ops.memory_bytes()
             + self.presence.memory_bytes()
             + self.push_hook.as_ref().map_or(0, |hook| hook.memory_bytes())

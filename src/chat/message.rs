@@ -6,7 +6,7 @@ use super::dedup::DedupKey;
 use super::deliveries::{ConfirmationWaiter, Delivery, PushSaveState};
 use super::ids::DeliveryRef;
 use super::ids::UserSlot;
-use super::{ChatCore, ChatTimer, RequestDeadline};
+use super::{ChatCore, ChatTimer, ServerAnswerDeadline};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::PushBody;
@@ -128,15 +128,15 @@ impl ChatCore {
             // It is in its save delay.
             PushSaveState::None => {}
             PushSaveState::Failed | PushSaveState::Full | PushSaveState::FailedAfterHandOver => {
-                self.queue_request_deadline(waiter.due_ms, RequestDeadline::Push(known));
+                self.queue_answer_deadline(waiter.due_ms, ServerAnswerDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }
             PushSaveState::InFlight | PushSaveState::Done => {
-                self.queue_request_deadline(waiter.due_ms, RequestDeadline::Push(known))
+                self.queue_answer_deadline(waiter.due_ms, ServerAnswerDeadline::Push(known))
             }
             PushSaveState::Foreign => {
                 self.take_foreign_over(known);
-                self.queue_request_deadline(waiter.due_ms, RequestDeadline::Push(known));
+                self.queue_answer_deadline(waiter.due_ms, ServerAnswerDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }
         }

@@ -8,12 +8,12 @@
 mod account_job;
 mod account_requests;
 mod ack;
-mod ack_list;
 mod admin;
 pub mod admin_contract;
 mod admin_job;
 mod admin_op;
 mod answer;
+mod answer_deadlines;
 mod auth_queue;
 mod close_cause;
 pub mod cluster;
@@ -24,7 +24,7 @@ mod dedup;
 mod deliveries;
 mod delivery;
 mod doubt;
-mod failed_deletions;
+mod failed_push_deletions;
 mod friend;
 mod friend_op;
 mod friend_rules;
@@ -43,7 +43,7 @@ mod job_tables;
 mod jobs_in_flight;
 mod log_event;
 mod log_in;
-mod login_state;
+mod login_stage;
 mod look_count;
 mod mailbox;
 mod memory;
@@ -56,7 +56,6 @@ mod presence;
 mod proof;
 mod push_hook;
 mod push_size;
-mod request_deadlines;
 mod rules;
 mod save_delay;
 mod saving;
@@ -67,17 +66,18 @@ mod stop;
 mod throttle;
 mod tries;
 mod trust;
+mod unacked_push_list;
 mod users;
 pub mod wheel;
 
-use contract::{CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, JobTicket, TurnTimestamp};
+use answer_deadlines::{ServerAnswerDeadline, ServerAnswerDeadlines};
+use contract::{CoreAction, CoreInput, CoreSettings, Job, JobOutcome, JobTicket, TurnTimestamp};
 use deliveries::Deliveries;
 use ids::{DeliveryRef, UserSlot};
 use job_tables::JobTicketTable;
 use jobs_in_flight::{JobInFlight, JobsInFlight};
-use request_deadlines::{RequestDeadline, RequestDeadlines};
 use save_delay::SaveDelayQueue;
-use session::Sessions;
+use session::ConnectionSessions;
 use std::collections::HashMap;
 use users::Users;
 use wheel::TimerWheel;
@@ -140,7 +140,7 @@ pub struct ChatCore {
     next_seq: u64,
     /// The step from one `seq` to the next: in a cluster the numbers of the nodes interleave.
     seq_step: u64,
-    sessions: Sessions,
+    sessions: ConnectionSessions,
     users: Users,
     deliveries: Deliveries,
     /// Jobs in flight.
@@ -148,7 +148,7 @@ pub struct ChatCore {
     /// Each user's load of jobs in flight.
     in_flight: in_flight::UserJobLoads,
     /// The dedup windows of users who are offline.
-    packed: dedup::PackedDedupWindows,
+    packed: dedup::OfflineDedupWindows,
     /// The request rates of connections that are not logged in, by address.
     stranger_rates: throttle::Throttle,
     /// Log-ins and sign-ups that wait for a password to be hashed.
@@ -156,13 +156,13 @@ pub struct ChatCore {
     /// The budgets for tries.
     auth_attempts: tries::AuthAttemptLimiter,
     /// Requests that wait for jobs and are not answered yet.
-    requests: JobTicketTable<answer::PendingRequest>,
+    requests: JobTicketTable<answer::RequestAwaitingJob>,
     /// The user names that waiting log-ins and sign-ups state.
     stated_names: HashMap<JobTicket, UserName>,
     /// Log-ins in progress, each in one state.
-    logins: login_state::LoginsInProgress,
+    logins: login_stage::LoginsInProgress,
     /// The operations on friendships, one at a time for each pair.
-    friendship_ops: friendship_ops::FriendshipOps,
+    friendship_ops: friendship_ops::FriendshipOpQueues,
     /// Friendships and pushes in doubt.
     in_doubt: doubt::FriendshipsInDoubt,
     /// The PRESENCE frames that are to be sent.
@@ -170,7 +170,7 @@ pub struct ChatCore {
     /// The operator's requests.
     admin: admin::PendingAdminRequests,
     /// Pushes whose deletion failed: they are ignored on pages until they are deleted.
-    failed_deletions: failed_deletions::FailedDeletions,
+    failed_push_deletions: failed_push_deletions::FailedPushDeletions,
     /// Pushes to online users whose save failed and that have waiters: the save is retried.
     to_save: Vec<DeliveryRef>,
     /// The total size of all dedup windows, in bytes.
@@ -181,7 +181,7 @@ pub struct ChatCore {
     /// Pushes to online users that are saved unless they are acked in time.
     save_delay: SaveDelayQueue,
     /// The deadlines of requests to be answered.
-    request_deadlines: RequestDeadlines,
+    answer_deadlines: ServerAnswerDeadlines,
     /// After a pause of the process: input that had arrived by this time must be handed in before
     /// any deadline is applied.
     input_awaited_until_ms: u64,
@@ -189,7 +189,7 @@ pub struct ChatCore {
     totals: contract::MessageTotals,
     /// The number of outstanding pushes.
     outstanding: u64,
-    oldest_push: gauges::OldestPush,
+    oldest_push: gauges::OldestUnackedPushGauge,
     /// The state of a cluster node; `None`: this server is alone.
     cluster: Option<Box<cluster::ClusterState>>,
     /// A stop has begun, of which each event may have brought the end, or this is a node of a
@@ -202,7 +202,7 @@ pub struct ChatCore {
     checks: u64,
     /// The highest limits so far, for the invariants.
     #[cfg(debug_assertions)]
-    ceilings: invariants::PeakLimits,
+    ceilings: invariants::InvariantCheckLimits,
 }
 
 impl ChatCore {
@@ -212,39 +212,39 @@ impl ChatCore {
     pub fn new(rules: CoreSettings, first_seq: u64, hash_key: [u64; 2]) -> Self {
         let undecided_max = rules.undecided_max;
         #[cfg(debug_assertions)]
-        let ceilings = invariants::PeakLimits::new(&rules);
+        let ceilings = invariants::InvariantCheckLimits::new(&rules);
         Self {
             push_hook: push_hook::PushHookWatches::new(&rules),
             rules,
             now: TurnTimestamp::default(),
             next_seq: first_seq,
             seq_step: 1,
-            sessions: Sessions::default(),
+            sessions: ConnectionSessions::default(),
             users: Users::new(hash_key),
             deliveries: Deliveries::new(hash_key),
             jobs: JobsInFlight::default(),
             in_flight: in_flight::UserJobLoads::default(),
-            packed: dedup::PackedDedupWindows::default(),
+            packed: dedup::OfflineDedupWindows::default(),
             stranger_rates: throttle::Throttle::default(),
             auth_queue: auth_queue::AuthQueue::default(),
             auth_attempts: tries::AuthAttemptLimiter::new(hash_key),
             requests: JobTicketTable::default(),
             stated_names: HashMap::new(),
-            logins: login_state::LoginsInProgress::new(),
-            friendship_ops: friendship_ops::FriendshipOps::new(undecided_max),
+            logins: login_stage::LoginsInProgress::new(),
+            friendship_ops: friendship_ops::FriendshipOpQueues::new(undecided_max),
             in_doubt: doubt::FriendshipsInDoubt::default(),
             presence: presence::PresenceNotifier::default(),
             admin: admin::PendingAdminRequests::default(),
-            failed_deletions: failed_deletions::FailedDeletions::default(),
+            failed_push_deletions: failed_push_deletions::FailedPushDeletions::default(),
             to_save: Vec::new(),
             dedup_bytes: 0,
             wheel: TimerWheel::new(),
             save_delay: SaveDelayQueue::default(),
-            request_deadlines: RequestDeadlines::default(),
+            answer_deadlines: ServerAnswerDeadlines::default(),
             input_awaited_until_ms: 0,
             totals: contract::MessageTotals::default(),
             outstanding: 0,
-            oldest_push: gauges::OldestPush::new(),
+            oldest_push: gauges::OldestUnackedPushGauge::new(),
             cluster: None,
             needs_check_after_event: false,
             stopping: false,
@@ -274,36 +274,36 @@ impl ChatCore {
     }
 
     /// Takes in one event and appends the actions that follow from it. `now` never goes back.
-    pub fn handle(&mut self, now: TurnTimestamp, event: CoreEvent<'_>, out: &mut Vec<CoreAction>) {
+    pub fn handle(&mut self, now: TurnTimestamp, event: CoreInput<'_>, out: &mut Vec<CoreAction>) {
         debug_assert!(now.mono_ms >= self.now.mono_ms, "the mono clock went back");
         self.now = now;
         match event {
-            CoreEvent::Opened { conn, address_key } => self.on_opened(conn, address_key, out),
-            CoreEvent::Addressed { conn, address_key } => {
+            CoreInput::Opened { conn, address_key } => self.on_opened(conn, address_key, out),
+            CoreInput::Addressed { conn, address_key } => {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.address_key = address_key;
                 }
             }
-            CoreEvent::Input { conn, input } => self.input(conn, input, out),
-            CoreEvent::Ping { conn } => self.ping(conn, out),
-            CoreEvent::Blocked { conn } => {
+            CoreInput::Input { conn, input } => self.input(conn, input, out),
+            CoreInput::Ping { conn } => self.ping(conn, out),
+            CoreInput::Blocked { conn } => {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.is_output_blocked = true;
                 }
             }
-            CoreEvent::Drained { conn } => self.on_output_drained(conn),
-            CoreEvent::Flushed { conn } => self.on_output_flushed(conn, out),
-            CoreEvent::Closed { conn } => self.on_closed(conn, out),
-            CoreEvent::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
-            CoreEvent::Tick { input_read_until_ms } => self.tick(input_read_until_ms, out),
-            CoreEvent::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
-            CoreEvent::Admin { ticket, request } => self.admin(ticket, request, out),
-            CoreEvent::View(view) => self.view_read(view, out),
-            CoreEvent::Record { from, record } => self.on_record_from(from, record, out),
-            CoreEvent::Bus { from, frame } => self.bus_frame(from, *frame, out),
-            CoreEvent::TurnEnded => self.publish(out),
-            CoreEvent::BusWorks(works) => self.bus_works(works, out),
-            CoreEvent::ShutDown => self.shut_down(out),
+            CoreInput::Drained { conn } => self.on_output_drained(conn),
+            CoreInput::Flushed { conn } => self.on_output_flushed(conn, out),
+            CoreInput::Closed { conn } => self.on_closed(conn, out),
+            CoreInput::Finished { ticket, outcome } => self.finished(ticket, outcome, out),
+            CoreInput::Tick { input_read_until_ms } => self.tick(input_read_until_ms, out),
+            CoreInput::ReleaseMemory { bytes, windows } => self.release_memory(bytes, windows),
+            CoreInput::Admin { ticket, request } => self.admin(ticket, request, out),
+            CoreInput::View(view) => self.view_read(view, out),
+            CoreInput::Record { from, record } => self.on_record_from(from, record, out),
+            CoreInput::Bus { from, frame } => self.bus_frame(from, *frame, out),
+            CoreInput::TurnEnded => self.publish(out),
+            CoreInput::BusWorks(works) => self.bus_works(works, out),
+            CoreInput::ShutDown => self.shut_down(out),
         }
         if self.logins.is_any_due() {
             self.begin_due_log_ins(out);
@@ -324,12 +324,12 @@ impl ChatCore {
         self.needs_check_after_event = self.stopping || self.cluster.is_some();
     }
 
-    /// When to hand in the next [`CoreEvent::Tick`], by the mono clock; `None` if nothing waits for
+    /// When to hand in the next [`CoreInput::Tick`], by the mono clock; `None` if nothing waits for
     /// a time. After a tick at that time it is later, or `None`, unless the tick was very late and
     /// earlier input was not handed in yet.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let queues = [self.save_delay.first_ms(), self.request_deadlines.first_ms()];
+        let queues = [self.save_delay.first_ms(), self.answer_deadlines.first_ms()];
         queues.into_iter().chain([self.wheel.next_wake_ms()]).flatten().min()
     }
 
@@ -352,13 +352,13 @@ impl ChatCore {
         while let Some(delivery) = self.save_delay.pop_due(now_ms) {
             self.save_if_unsaved(delivery, out);
         }
-        while is_input_read && let Some(due) = self.request_deadlines.pop_due(now_ms) {
+        while is_input_read && let Some(due) = self.answer_deadlines.pop_due(now_ms) {
             match due {
-                RequestDeadline::Request(request) => self.request_timed_out(request, out),
-                RequestDeadline::Push(delivery) => self.push_timed_out(delivery, out),
+                ServerAnswerDeadline::Request(request) => self.request_timed_out(request, out),
+                ServerAnswerDeadline::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
-        self.request_deadlines.shrink();
+        self.answer_deadlines.shrink();
         let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
@@ -390,11 +390,11 @@ impl ChatCore {
     }
 
     /// Appends to the queue of pending requests, and removes answered ones.
-    fn queue_request_deadline(&mut self, due_ms: u64, due: RequestDeadline) {
+    fn queue_answer_deadline(&mut self, due_ms: u64, due: ServerAnswerDeadline) {
         let (requests, deliveries) = (&self.requests, &self.deliveries);
-        self.request_deadlines.push(due_ms, due, |due| match due {
-            RequestDeadline::Request(request) => requests.contains(request),
-            RequestDeadline::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
+        self.answer_deadlines.push(due_ms, due, |due| match due {
+            ServerAnswerDeadline::Request(request) => requests.contains(request),
+            ServerAnswerDeadline::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
         });
     }
 

@@ -4,11 +4,11 @@
 
 use super::ChatCore;
 use super::answer::{DAMAGED, ErrorReply, ReplyTo, UNAVAILABLE, fault_of};
-use super::contract::{AccountJob, AccountOutcome, CoreAction, Job, JobOutcome, JobTicket, Roster};
+use super::contract::{AccountJob, AccountOutcome, CoreAction, Job, JobOutcome, JobTicket, RosterReply};
 use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::own_op::{CredentialCheckPurpose, OwnAccountJob};
-use crate::protocol::account::{AccountRequest, BlockVerb, RosterWithPresence};
+use crate::protocol::account::{AccountRequest, BlockVerb, RosterReplyWithPresence};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
@@ -106,7 +106,13 @@ impl ChatCore {
     }
 
     /// Answers a roster. Which friends are online is looked up in memory.
-    fn answer_roster(&mut self, request: JobTicket, user: &UserName, mut roster: Roster, out: &mut Vec<CoreAction>) {
+    fn answer_roster(
+        &mut self,
+        request: JobTicket,
+        user: &UserName,
+        mut roster: RosterReply,
+        out: &mut Vec<CoreAction>,
+    ) {
         roster.cut_to_frame();
         let user = self.users.find(user.as_str());
         let is_online = |friend: &UserName| {
@@ -120,6 +126,6 @@ impl ChatCore {
                 self.presence_shown(friend);
             }
         }
-        self.answer(request, Reply::Roster(Box::new(RosterWithPresence { roster, online })), out);
+        self.answer(request, Reply::Roster(Box::new(RosterReplyWithPresence { roster, online })), out);
     }
 }

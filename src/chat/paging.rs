@@ -1,12 +1,12 @@
 //! ACK lists when users come and go: a list is read from the store in pages when its user comes
 //! online, moves to their next connection, and is made durable when they go offline.
 
-use super::ack_list::AckList;
 use super::contract::{ClusterStoreJob, CoreAction, Job, PushPage};
 use super::ids::DeliveryRef;
 use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::mailbox::MailboxBackfillState;
+use super::unacked_push_list::UnackedPushList;
 use super::{ChatCore, ChatTimer};
 use crate::protocol::push::PushKind;
 use std::collections::HashSet;
@@ -23,7 +23,7 @@ impl ChatCore {
         self.users.loading_begins(user);
         let entry = self.users.get_mut(user);
         if entry.list.is_none() && !entry.is_here() {
-            entry.list = Some(Box::new(AckList::new(MailboxBackfillState::Opening)));
+            entry.list = Some(Box::new(UnackedPushList::new(MailboxBackfillState::Opening)));
         }
     }
 
@@ -126,7 +126,7 @@ impl ChatCore {
             }
             let is_unwanted = push.kind == PushKind::FriendRequest
                 && unwanted.iter().flat_map(|all| all.iter()).any(|sender| sender.as_str() == push.sender());
-            if here.contains(&push.seq) || self.failed_deletions.contains(&push.seq) {
+            if here.contains(&push.seq) || self.failed_push_deletions.contains(&push.seq) {
                 continue;
             }
             if is_unwanted {
@@ -219,7 +219,7 @@ impl ChatCore {
         if entry.loading.is_some() && entry.list.is_none() {
             // Nothing is outstanding, and a page in flight was requested before: it does not
             // contain pushes that are taken from now on.
-            entry.list = Some(Box::new(AckList::new(MailboxBackfillState::Live)));
+            entry.list = Some(Box::new(UnackedPushList::new(MailboxBackfillState::Live)));
         }
         if let Some(list) = &mut entry.list {
             self.outstanding -= list.cursor.outstanding_len() as u64;

@@ -61,7 +61,7 @@ struct UnsentPresence {
 
 /// The next thing to tell.
 #[derive(Clone, Copy, Debug)]
-enum PresenceWork {
+enum PresenceTask {
     /// The change of this user.
     Of(UserSlot),
     /// The frames that this user did not get because their output was blocked.
@@ -78,7 +78,7 @@ pub(super) struct PresenceNotifier {
     friends_len: usize,
     unsent: HashMap<UserSlot, UnsentPresence>,
     unsent_len: usize,
-    queue: VecDeque<PresenceWork>,
+    queue: VecDeque<PresenceTask>,
     /// Changes that were told, with the end of their rest.
     rest_deadlines: VecDeque<(u64, UserSlot)>,
     timer: Option<(u64, TimerId)>,
@@ -109,7 +109,7 @@ impl PresenceNotifier {
 
     /// The memory that it uses, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        const CHANGE_BYTES: usize = size_of::<PresenceChange>() + 2 * size_of::<PresenceWork>() + 16;
+        const CHANGE_BYTES: usize = size_of::<PresenceChange>() + 2 * size_of::<PresenceTask>() + 16;
         (self.friends_len + self.unsent_len) * size_of::<UserSlot>()
             + (self.changes.len() + self.unsent.len()) * CHANGE_BYTES
     }
@@ -128,7 +128,7 @@ impl PresenceNotifier {
         assert_eq!(self.unsent_len, self.unsent.values().map(|unsent| unsent.users.len()).sum::<usize>());
         let resting = self.changes.values().filter(|change| change.phase == PresenceChangePhase::Resting);
         assert_eq!(resting.count(), self.rest_deadlines.len());
-        let waiting = self.queue.iter().filter(|turn| matches!(turn, PresenceWork::Of(_))).count();
+        let waiting = self.queue.iter().filter(|turn| matches!(turn, PresenceTask::Of(_))).count();
         assert_eq!(waiting + self.rest_deadlines.len(), self.changes.len(), "each change has one place");
         let is_idle = self.queue.is_empty() && self.rest_deadlines.is_empty();
         assert!(is_idle || self.timer.is_some(), "nothing that is to be told is forgotten");
@@ -192,7 +192,7 @@ impl ChatCore {
                     user,
                     PresenceChange { phase: PresenceChangePhase::Queued, known_state: Some(!is_here), friends },
                 );
-                presence.queue.push_back(PresenceWork::Of(user));
+                presence.queue.push_back(PresenceTask::Of(user));
                 self.users.retain(user);
             }
             Some(change) => {
@@ -245,7 +245,7 @@ impl ChatCore {
         if let Some(unsent) = self.presence.unsent.get_mut(&user)
             && !std::mem::replace(&mut unsent.is_queued, true)
         {
-            self.presence.queue.push_back(PresenceWork::To(user));
+            self.presence.queue.push_back(PresenceTask::To(user));
             self.arm_presence();
         }
     }
@@ -342,8 +342,8 @@ impl ChatCore {
         {
             let looks_max = LOOKS_PER_TURN.min(looks_left);
             let used = match turn {
-                PresenceWork::Of(user) => self.continue_presence_change(user, looks_max, out),
-                PresenceWork::To(user) => self.send_unsent(user, looks_max, out),
+                PresenceTask::Of(user) => self.continue_presence_change(user, looks_max, out),
+                PresenceTask::To(user) => self.send_unsent(user, looks_max, out),
             };
             looks_left = looks_left.saturating_sub(used.max(1));
         }
@@ -363,7 +363,7 @@ impl ChatCore {
                 self.remove_change(user);
             } else {
                 change.phase = PresenceChangePhase::Queued;
-                self.presence.queue.push_back(PresenceWork::Of(user));
+                self.presence.queue.push_back(PresenceTask::Of(user));
             }
         }
     }
@@ -410,7 +410,7 @@ impl ChatCore {
                 self.users.release(friend);
             }
         }
-        self.presence.queue.push_back(PresenceWork::Of(user));
+        self.presence.queue.push_back(PresenceTask::Of(user));
         used
     }
 

@@ -12,7 +12,7 @@ use super::contract::{
 };
 use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::login_state::{LoginEvent, LoginInProgress, LoginState, fault_of};
+use super::login_stage::{LoginEvent, LoginInProgress, LoginStage, fault_of};
 use super::own_op::{CredentialCheckPurpose, OwnAccountJob, PendingPasswordChange};
 use super::users::UserRoute;
 use crate::protocol::error::ErrorCode;
@@ -47,7 +47,7 @@ impl ChatCore {
             Err(limit) => return self.refuse_try(to, verb, name, limit, out),
         };
         let request = self.ask(to, verb, out);
-        let login = LoginState::Admitted { credential: Credential::Password(password), attempt };
+        let login = LoginStage::Admitted { credential: Credential::Password(password), attempt };
         let one = LoginInProgress { request, user: name, aim, login, barred: None };
         let id = self.logins.insert(one);
         self.login_event(id, LoginEvent::Begins, out);

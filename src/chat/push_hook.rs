@@ -442,7 +442,7 @@ impl ChatCore {
 
     fn look_at_page_of(&mut self, user: UserSlot, seq: u64, page: PushPage, out: &mut Vec<CoreAction>) {
         let PushPage { mut pushes, has_more } = page;
-        pushes.retain(|push| !self.failed_deletions.contains(&push.seq));
+        pushes.retain(|push| !self.failed_push_deletions.contains(&push.seq));
         let waiting = pushes.len();
         match pushes.iter().position(|push| push.seq >= seq) {
             Some(at) if pushes[at].seq == seq => {

@@ -6,7 +6,7 @@ use super::contract::{CoreAction, Job, JobOutcome};
 use super::deliveries::{Delivery, PushSaveState};
 use super::ids::DeliveryRef;
 use super::job::JobPurpose;
-use super::{ChatCore, ChatTimer, RequestDeadline};
+use super::{ChatCore, ChatTimer, ServerAnswerDeadline};
 
 /// The pause before a failed save is tried again.
 const RETRY_MS: u64 = 1_000;
@@ -35,7 +35,7 @@ impl ChatCore {
         let before = std::mem::replace(&mut found.save_state, PushSaveState::InFlight);
         let (push, waiter) = (found.push_to(&self.users.get(found.receiver).name), found.waiter);
         if let Some(waiter) = waiter.filter(|_| before == PushSaveState::None) {
-            self.queue_request_deadline(waiter.due_ms, RequestDeadline::Push(delivery));
+            self.queue_answer_deadline(waiter.due_ms, ServerAnswerDeadline::Push(delivery));
         }
         self.uncount_delivery_load(delivery, out);
         if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {
@@ -60,7 +60,7 @@ impl ChatCore {
             }
             // The message in the store may be an acked one whose deletion failed and is being
             // retried. Until it is deleted, nothing may be promised.
-            JobOutcome::Duplicate if self.failed_deletions.is_empty() => {
+            JobOutcome::Duplicate if self.failed_push_deletions.is_empty() => {
                 // The first message is in the store and will be delivered; this one will not.
                 found.save_state = PushSaveState::Done;
                 let receiver = found.receiver;

@@ -81,7 +81,7 @@ impl ConnectionSession {
 
 /// All connections, by slot.
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
+pub(super) struct ConnectionSessions {
     slots: Vec<Option<ConnectionSession>>,
     len: usize,
     /// For each time of a check, the first connection of its list. The entry stays until that time,
@@ -92,7 +92,7 @@ pub(super) struct Sessions {
     logged_in_s: Vec<u32>,
 }
 
-impl Sessions {
+impl ConnectionSessions {
     pub(super) fn open(&mut self, conn: ConnId, address_key: Option<AddressKey>, now_ms: u64) {
         let slot = conn.slot as usize;
         if slot >= self.slots.len() {

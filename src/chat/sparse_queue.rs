@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 
 /// The place of an entry. Places ascend, and are consecutive as long as only first entries are
 /// removed.
-pub(super) type QueuePosition = u64;
+pub(super) type SparseQueuePosition = u64;
 
 /// An entry of such a queue.
 pub(super) trait SparseQueueEntry: Copy {
     /// Its place, greater than that of any entry before it.
-    fn place(&self) -> QueuePosition;
+    fn place(&self) -> SparseQueuePosition;
     /// Is it a gap?
     fn is_gap(&self) -> bool;
     fn make_gap(&mut self);
@@ -71,7 +71,7 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
     }
 
     /// The position in the queue at which the entry with this place is, or would be.
-    fn position(&self, place: QueuePosition) -> usize {
+    fn position(&self, place: SparseQueuePosition) -> usize {
         look_count::count(1);
         let (Some(first), Some(last)) = (self.entries.front(), self.entries.back()) else {
             return 0;
@@ -87,18 +87,18 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
     }
 
     /// The entry with this place.
-    pub(super) fn at(&self, place: QueuePosition) -> Option<&T> {
+    pub(super) fn at(&self, place: SparseQueuePosition) -> Option<&T> {
         self.entries.get(self.position(place)).filter(|entry| entry.place() == place && !entry.is_gap())
     }
 
     /// The entry with this place, for a change; its place must stay the same.
-    pub(super) fn at_mut(&mut self, place: QueuePosition) -> Option<&mut T> {
+    pub(super) fn at_mut(&mut self, place: SparseQueuePosition) -> Option<&mut T> {
         let position = self.position(place);
         self.entries.get_mut(position).filter(|entry| entry.place() == place && !entry.is_gap())
     }
 
     /// The first entry with this place or a later one.
-    pub(super) fn first_at_or_after(&self, place: QueuePosition) -> Option<&T> {
+    pub(super) fn first_at_or_after(&self, place: SparseQueuePosition) -> Option<&T> {
         let mut position = self.position(place);
         while self.entries.get(position).is_some_and(|entry| entry.is_gap()) {
             look_count::count(1);
@@ -108,7 +108,7 @@ impl<T: SparseQueueEntry> SparseQueue<T> {
     }
 
     /// Removes the entry with this place, if `is_it` is true for it.
-    pub(super) fn remove_if(&mut self, place: QueuePosition, is_it: impl Fn(&T) -> bool) -> Option<T> {
+    pub(super) fn remove_if(&mut self, place: SparseQueuePosition, is_it: impl Fn(&T) -> bool) -> Option<T> {
         let position = self.position(place);
         let entry = *self.entries.get(position)?;
         let found = entry.place() == place && !entry.is_gap() && is_it(&entry);
@@ -159,10 +159,10 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    struct TestEntry(QueuePosition, bool);
+    struct TestEntry(SparseQueuePosition, bool);
 
     impl SparseQueueEntry for TestEntry {
-        fn place(&self) -> QueuePosition {
+        fn place(&self) -> SparseQueuePosition {
             self.0
         }
 
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn only_present_entries_are_found_and_taken_out() {
         let mut queue = queue(400);
-        let odd: Vec<QueuePosition> = (0..400).filter(|place| place % 2 == 1).collect();
+        let odd: Vec<SparseQueuePosition> = (0..400).filter(|place| place % 2 == 1).collect();
         for &place in &odd {
             assert_eq!(queue.remove_if(place, |_| false), None);
             assert!(queue.remove_if(place, |_| true).is_some());

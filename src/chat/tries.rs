@@ -31,7 +31,7 @@
 use super::contract::{AddressKey, ClientLimitKind, ConnId, CoreSettings};
 use super::session::ConnectionSession;
 use super::throttle::{RateLimit, Throttle};
-use super::trust::{SLOTS, TrustedAddresses};
+use super::trust::{SLOTS, TrustedLoginAddresses};
 use crate::protocol::field::UserName;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -42,7 +42,7 @@ const UNSETTLED_MAX: u32 = 4;
 
 /// The budgets against which a try counts, besides those of its connection and its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TryBudgetKind {
+pub(super) enum CredentialTryClass {
     /// A resume token cannot be guessed: only invalid tokens on one connection are counted.
     Token,
     /// The user logged in from there recently.
@@ -55,7 +55,7 @@ pub(super) enum TryBudgetKind {
 pub(super) struct AdmittedTry {
     pub(super) conn: ConnId,
     pub(super) address_key: Option<AddressKey>,
-    pub(super) kind: TryBudgetKind,
+    pub(super) kind: CredentialTryClass,
     /// It may be compared with the remembered password.
     pub(super) uses_cache: bool,
     /// The password must be hashed: it counts as unhashed for its address if it never is.
@@ -92,7 +92,7 @@ pub(super) struct AuthAttemptLimiter {
     /// They differ from the remembered password and were never hashed.
     unhashed: GuessThrottles,
     sign_ups_by_address: Throttle,
-    trust: TrustedAddresses,
+    trust: TrustedLoginAddresses,
     /// Tries that are admitted and not settled.
     #[cfg(debug_assertions)]
     open: usize,
@@ -141,14 +141,14 @@ impl GuessThrottles {
     }
 
     /// The first budget that is used up, if one is.
-    fn exhausted_budget(&self, budgets: &TryBudgets, kind: TryBudgetKind, now_ms: u64) -> Option<ClientLimitKind> {
+    fn exhausted_budget(&self, budgets: &TryBudgets, kind: CredentialTryClass, now_ms: u64) -> Option<ClientLimitKind> {
         let is_open = |throttle: &Throttle, budget: Option<(u64, RateLimit)>| {
             budget.is_none_or(|(key, pace)| throttle.is_open(key, now_ms, pace))
         };
         if !is_open(&self.by_address, budgets.address) {
             Some(ClientLimitKind::PasswordsPerAddress)
         } else if !is_open(&self.by_user_and_address, budgets.user_at_address) {
-            let is_trusted = kind == TryBudgetKind::Trusted;
+            let is_trusted = kind == CredentialTryClass::Trusted;
             Some(if is_trusted {
                 ClientLimitKind::PasswordsPerTrustedAddress
             } else {
@@ -171,7 +171,7 @@ impl AuthAttemptLimiter {
             wrong: GuessThrottles::default(),
             unhashed: GuessThrottles::default(),
             sign_ups_by_address: Throttle::default(),
-            trust: TrustedAddresses::default(),
+            trust: TrustedLoginAddresses::default(),
             #[cfg(debug_assertions)]
             open: 0,
         }
@@ -200,7 +200,7 @@ impl AuthAttemptLimiter {
         &self,
         user: &UserName,
         address_key: Option<AddressKey>,
-        kind: TryBudgetKind,
+        kind: CredentialTryClass,
         rules: &CoreSettings,
     ) -> TryBudgets {
         let (name, address_number) = (user.as_str(), number(address_key));
@@ -221,14 +221,14 @@ impl AuthAttemptLimiter {
             every_ms: rules.wrong_password_per_address_forgotten_after_ms,
         };
         let (user, there) = match kind {
-            TryBudgetKind::Token => (None, None),
-            TryBudgetKind::Trusted => (None, Some((self.hash_at(name, (address_number << 1) | 1), trusted_pace))),
-            TryBudgetKind::Untrusted => {
+            CredentialTryClass::Token => (None, None),
+            CredentialTryClass::Trusted => (None, Some((self.hash_at(name, (address_number << 1) | 1), trusted_pace))),
+            CredentialTryClass::Untrusted => {
                 let there = address_key.map(|_| (self.hash_at(name, address_number << 1), there_pace));
                 (Some((self.hash_at(name, u64::from(address_key.is_none())), user_pace)), there)
             }
         };
-        let address_key = address_key.filter(|_| kind != TryBudgetKind::Token);
+        let address_key = address_key.filter(|_| kind != CredentialTryClass::Token);
         TryBudgets { user, user_at_address: there, address: address_key.map(|_| (address_number, address_pace)) }
     }
 
@@ -257,7 +257,7 @@ impl AuthAttemptLimiter {
         };
         let address_key = session.address_key;
         let is_trusted = self.trusts(user, address_key, rules, now_ms);
-        let kind = if is_trusted { TryBudgetKind::Trusted } else { TryBudgetKind::Untrusted };
+        let kind = if is_trusted { CredentialTryClass::Trusted } else { CredentialTryClass::Untrusted };
         let budgets = self.budgets(user, address_key, kind, rules);
         if let Some(limit) = self.wrong.exhausted_budget(&budgets, kind, now_ms) {
             return Err(limit);
@@ -293,7 +293,7 @@ impl AuthAttemptLimiter {
         {
             self.open += 1;
         }
-        let kind = TryBudgetKind::Token;
+        let kind = CredentialTryClass::Token;
         let (uses_cache, must_be_hashed, differs_from_verified) = (false, false, false);
         Ok(AdmittedTry { conn, address_key, kind, uses_cache, must_be_hashed, differs_from_verified })
     }
@@ -317,8 +317,8 @@ impl AuthAttemptLimiter {
         let wrong = settled == CredentialTryOutcome::Wrong;
         if let Some(session) = session {
             match (kind, wrong) {
-                (TryBudgetKind::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
-                (TryBudgetKind::Token, false) | (_, true) => {}
+                (CredentialTryClass::Token, true) => session.stale_tokens = session.stale_tokens.saturating_add(1),
+                (CredentialTryClass::Token, false) | (_, true) => {}
                 (_, false) => session.wrong_passwords = session.wrong_passwords.saturating_sub(1),
             }
             if settled == CredentialTryOutcome::Right {
@@ -340,7 +340,7 @@ impl AuthAttemptLimiter {
         // stolen one would give a budget for guesses at each address, and replace the owner's
         // addresses.
         if settled == CredentialTryOutcome::Right
-            && (kind != TryBudgetKind::Token || self.trusts(user, address_key, rules, now_ms))
+            && (kind != CredentialTryClass::Token || self.trusts(user, address_key, rules, now_ms))
         {
             let (hash, address_number) = self.trust_key(user, address_key);
             self.trust.note(hash, address_number, now_ms, rules.trusted_addresses_max);

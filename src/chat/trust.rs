@@ -9,7 +9,7 @@ pub(super) const SLOTS: u64 = 8;
 
 /// One trusted address. There may be one for every online user, so it is small and has no pointer.
 #[derive(Clone, Copy, Debug)]
-struct TrustedAddress {
+struct TrustedLoginAddress {
     /// Half of the keyed hash of the user and the slot: it distinguishes some 100,000 entries well
     /// enough, and clients cannot predict it.
     key: u32,
@@ -22,9 +22,9 @@ struct TrustedAddress {
 /// When the young half is full, it becomes the old one, and the former old one is evicted. So the
 /// entries that were unused for the longest time go first, without a search.
 #[derive(Debug, Default)]
-pub(super) struct TrustedAddresses {
-    young_entries: HashTable<TrustedAddress>,
-    old_entries: HashTable<TrustedAddress>,
+pub(super) struct TrustedLoginAddresses {
+    young_entries: HashTable<TrustedLoginAddress>,
+    old_entries: HashTable<TrustedLoginAddress>,
 }
 
 fn spread(key: u32) -> u64 {
@@ -36,7 +36,7 @@ fn seconds(now_ms: u64) -> u32 {
     u32::try_from(now_ms / 1_000).unwrap_or(u32::MAX)
 }
 
-impl TrustedAddresses {
+impl TrustedLoginAddresses {
     /// The memory that the table uses, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.young_entries.allocation_size() + self.old_entries.allocation_size()
@@ -49,8 +49,8 @@ impl TrustedAddresses {
         if young_max == 0 {
             return;
         }
-        let entry = TrustedAddress { key: hash as u32, address_number, at_s: seconds(now_ms) };
-        let same = |other: &TrustedAddress| other.key == entry.key;
+        let entry = TrustedLoginAddress { key: hash as u32, address_number, at_s: seconds(now_ms) };
+        let same = |other: &TrustedLoginAddress| other.key == entry.key;
         if let Ok(old) = self.old_entries.find_entry(spread(entry.key), same) {
             old.remove();
         }
@@ -67,7 +67,7 @@ impl TrustedAddresses {
     /// Did the user log in from this address within `age_ms` (up to a second more)?
     pub(super) fn contains(&self, hash: u64, address_number: u32, now_ms: u64, age_ms: u64) -> bool {
         let key = hash as u32;
-        let same = |other: &TrustedAddress| other.key == key;
+        let same = |other: &TrustedLoginAddress| other.key == key;
         let entry = self.young_entries.find(spread(key), same).or_else(|| self.old_entries.find(spread(key), same));
         entry.is_some_and(|entry| {
             entry.address_number == address_number
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_evicts_the_longest_unused_and_old_entries_do_not_count() {
-        let mut trust = TrustedAddresses::default();
+        let mut trust = TrustedLoginAddresses::default();
         for user in 1..1_000 {
             trust.note(user, 7, user, 10);
             trust.note(0, 7, user, 10);
@@ -95,7 +95,7 @@ mod tests {
         assert!(!trust.contains(1, 8, 50_000, 10_000));
         trust.note(1, 8, 50_000, 10);
         assert!(trust.contains(1, 8, 50_000, 0) && !trust.contains(1, 7, 50_000, 0), "one address for each slot");
-        let mut none = TrustedAddresses::default();
+        let mut none = TrustedLoginAddresses::default();
         none.note(1, 7, 0, 0);
         assert!(!none.contains(1, 7, 0, 100));
     }

@@ -4,10 +4,10 @@
 //! A user is in the table as long as something refers to them: a connection, a friend's list, a
 //! delivery, a job. Only this module answers where a user is: see [`UserRoute`].
 
-use super::ack_list::AckList;
 use super::contract::ConnId;
 use super::dedup::DedupWindow;
-use super::ids::{LoginAttemptId, UserSlot};
+use super::ids::{LoginStageTicket, UserSlot};
+use super::unacked_push_list::UnackedPushList;
 use crate::protocol::field::{RESERVED_NAME, UserName};
 use hashbrown::HashTable;
 use slab::Slab;
@@ -51,7 +51,7 @@ pub(super) struct UserState {
     /// Their friends, sorted; only kept while they are online.
     pub(super) friends: Box<[UserSlot]>,
     /// Their ACK list; released when it has been empty for a while.
-    pub(super) list: Option<Box<AckList>>,
+    pub(super) list: Option<Box<UnackedPushList>>,
     /// The user's log-ins whose friends and first page are being read, and the changes meanwhile.
     pub(super) loading: Option<Box<LoadingLogins>>,
     /// Their dedup window.
@@ -77,7 +77,7 @@ pub(super) struct LoadingLogins {
     /// The number of log-ins that are loading.
     pub(super) count: u32,
     /// Log-ins with a good credential, in order, that wait for their turn to load.
-    waiting_logins: VecDeque<LoginAttemptId>,
+    waiting_logins: VecDeque<LoginStageTicket>,
     /// Friendships that began (`true`) or ended since the first load was submitted; for each friend
     /// the last change.
     pub(super) changes: Vec<(UserSlot, bool)>,
@@ -86,7 +86,7 @@ pub(super) struct LoadingLogins {
 #[cfg(debug_assertions)]
 impl LoadingLogins {
     /// The log-ins that wait for their turn to load.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = LoginAttemptId> + '_ {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = LoginStageTicket> + '_ {
         self.waiting_logins.iter().copied()
     }
 }
@@ -339,9 +339,9 @@ impl Users {
     pub(super) fn wait_to_load(
         &mut self,
         user: UserSlot,
-        login: LoginAttemptId,
+        login: LoginStageTicket,
         waiting_max: usize,
-        is_awaited: impl FnMut(&LoginAttemptId) -> bool,
+        is_awaited: impl FnMut(&LoginStageTicket) -> bool,
     ) -> bool {
         let Some(loading) = &mut self.get_mut(user).loading else {
             debug_assert!(false, "there is nothing to wait for");
@@ -358,7 +358,7 @@ impl Users {
     }
 
     /// The log-in whose turn it is to load.
-    pub(super) fn next_to_load(&mut self, user: UserSlot) -> Option<LoginAttemptId> {
+    pub(super) fn next_to_load(&mut self, user: UserSlot) -> Option<LoginStageTicket> {
         self.get_mut(user).loading.as_mut()?.waiting_logins.pop_front()
     }
 

@@ -3,7 +3,7 @@
 use super::error::{ClientEndReason, Error};
 use super::frames::{RequestAnswer, RequestFrame};
 use super::machine::ClientMachineOrder;
-use super::options::PasswordOrHash;
+use super::options::ClientPassword;
 use super::profile::{Profile, Roster};
 use super::push::Push;
 use super::{Client, new_id};
@@ -118,7 +118,7 @@ impl Client {
     pub fn change_password(&self, old: &str, new: &str) -> Result<(), Error> {
         let hash = |password: &str| super::hash_value(self.user(), password);
         let (old, new) = (hash(old), hash(new));
-        self.order(ClientMachineOrder::Password(PasswordOrHash::Hash(new.clone())));
+        self.order(ClientMachineOrder::Password(ClientPassword::Hash(new.clone())));
         let content = serde_json::json!({"old": old, "new": new});
         let result = self
             .ask(RequestFrame::word("PASSWORD", &new_id()?, &content).not_repeatable())

@@ -6,11 +6,11 @@ use super::error::{ClientEndReason, Error};
 use super::frames::{self, ServerFrame};
 use super::link::{LinkReadResult, SOCKET, ServerLink};
 use super::machine::{
-    ClientMachine, ClientMachineOrder, ClientMachineOutput, ClientMachineSettings, LoginCredential, MachineInput,
-    RequestTicket,
+    ClientMachine, ClientMachineInput, ClientMachineOrder, ClientMachineOutput, ClientMachineSettings,
+    ClientMachineTicket, LoginCredential,
 };
-use super::options::{ClientOptions, PasswordOrHash};
-use super::shared::{AnswerSender, ClientHandle, ClientShared, ClientThreadCommand};
+use super::options::{ClientOptions, ClientPassword};
+use super::shared::{ClientRequestAnswerSender, ClientShared, ClientThreadCommand, EndClientOnDrop};
 use super::target::ServerAddress;
 use super::tls;
 use super::token::ResumeTokenStore;
@@ -39,17 +39,17 @@ struct ClientDriver {
     tls: Option<Arc<ClientConfig>>,
     connect_limit: Duration,
     answer_bytes_max: usize,
-    password: PasswordOrHash,
-    new_password: PasswordOrHash,
+    password: ClientPassword,
+    new_password: ClientPassword,
     token: Option<String>,
     tokens: Option<Box<dyn ResumeTokenStore>>,
-    replies: HashMap<RequestTicket, AnswerSender>,
-    last_ticket: RequestTicket,
+    replies: HashMap<ClientMachineTicket, ClientRequestAnswerSender>,
+    last_ticket: ClientMachineTicket,
     started_at: Instant,
 }
 
 /// Starts the thread.
-pub(super) fn start(mut options: ClientOptions) -> Result<(Arc<ClientShared>, ClientHandle), Error> {
+pub(super) fn start(mut options: ClientOptions) -> Result<(Arc<ClientShared>, EndClientOnDrop), Error> {
     let setting = |what: &str, error: &dyn std::fmt::Display| Error::Setting(format!("{what}: {error}"));
     let target = options.target()?;
     let tls = target.tls.then(|| tls::config(options.ca_file.as_deref())).transpose()?;
@@ -57,7 +57,7 @@ pub(super) fn start(mut options: ClientOptions) -> Result<(Arc<ClientShared>, Cl
         Some(tokens) => tokens.load().map_err(|error| Error::Token(error.to_string()))?,
         None => None,
     };
-    if token.is_none() && options.password == PasswordOrHash::None {
+    if token.is_none() && options.password == ClientPassword::None {
         return Err(Error::Setting("there is neither a password nor a token".to_owned()));
     }
     let mut seed = [0; 8];
@@ -65,7 +65,7 @@ pub(super) fn start(mut options: ClientOptions) -> Result<(Arc<ClientShared>, Cl
     let poll = Poll::new().map_err(|error| setting("no poll", &error))?;
     let waker = Waker::new(poll.registry(), WAKE).map_err(|error| setting("no waker", &error))?;
     let shared = Arc::new(ClientShared::new(&options, waker));
-    let has_password = options.password != PasswordOrHash::None;
+    let has_password = options.password != ClientPassword::None;
     let machine = ClientMachine::new(
         ClientMachineSettings::of(&options),
         u64::from_ne_bytes(seed),
@@ -83,7 +83,7 @@ pub(super) fn start(mut options: ClientOptions) -> Result<(Arc<ClientShared>, Cl
         connect_limit: options.answer_limit,
         answer_bytes_max: options.answer_bytes_max,
         password: options.password,
-        new_password: PasswordOrHash::None,
+        new_password: ClientPassword::None,
         token,
         tokens: options.tokens,
         replies: HashMap::new(),
@@ -92,7 +92,7 @@ pub(super) fn start(mut options: ClientOptions) -> Result<(Arc<ClientShared>, Cl
     };
     let thread = std::thread::Builder::new().name("hongyan client".to_owned());
     thread.spawn(move || driver.run()).map_err(|error| setting("no thread", &error))?;
-    Ok((Arc::clone(&shared), ClientHandle { shared }))
+    Ok((Arc::clone(&shared), EndClientOnDrop { shared }))
 }
 
 impl ClientDriver {
@@ -114,7 +114,7 @@ impl ClientDriver {
                 if error.kind() == std::io::ErrorKind::Interrupted {
                     continue;
                 }
-                self.handle_input(MachineInput::Order(ClientMachineOrder::End(ClientEndReason::Fault(format!(
+                self.handle_input(ClientMachineInput::Order(ClientMachineOrder::End(ClientEndReason::Fault(format!(
                     "no poll: {error}"
                 )))));
             }
@@ -137,7 +137,7 @@ impl ClientDriver {
         self.machine.deadline().map_or(SLEEP_MAX, left).min(SLEEP_MAX)
     }
 
-    fn handle_input(&mut self, input: MachineInput) {
+    fn handle_input(&mut self, input: ClientMachineInput) {
         let now = self.now();
         self.machine.handle(now, input);
         self.apply();
@@ -148,16 +148,16 @@ impl ClientDriver {
             ClientThreadCommand::Begin(request, reply) => {
                 self.last_ticket += 1;
                 self.replies.insert(self.last_ticket, reply);
-                self.machine.handle(now, MachineInput::Begin(self.last_ticket, request));
+                self.machine.handle(now, ClientMachineInput::Begin(self.last_ticket, request));
             }
             ClientThreadCommand::Order(order) => {
                 if let ClientMachineOrder::Password(password) = &order {
                     self.new_password = password.clone();
                 }
-                self.machine.handle(now, MachineInput::Order(order));
+                self.machine.handle(now, ClientMachineInput::Order(order));
             }
             ClientThreadCommand::DoneWith { key, message_id, sender, acked } => {
-                self.machine.handle(now, MachineInput::DoneWith { key, message_id, sender, acked });
+                self.machine.handle(now, ClientMachineInput::DoneWith { key, message_id, sender, acked });
             }
         }
         self.apply();
@@ -216,7 +216,7 @@ impl ClientDriver {
                 }
             }
             ClientMachineOutput::PasswordIs(with) => {
-                let new = std::mem::replace(&mut self.new_password, PasswordOrHash::None);
+                let new = std::mem::replace(&mut self.new_password, ClientPassword::None);
                 if with == LoginCredential::NewPassword {
                     self.password = new;
                 }
@@ -229,16 +229,16 @@ impl ClientDriver {
             Ok(mut link) => match link.register(self.poll.registry()) {
                 Ok(()) => {
                     (self.link, self.readable) = (Some(link), true);
-                    self.feed_machine(MachineInput::Connected);
+                    self.feed_machine(ClientMachineInput::Connected);
                 }
-                Err(error) => self.feed_machine(MachineInput::Lost(error.to_string())),
+                Err(error) => self.feed_machine(ClientMachineInput::Lost(error.to_string())),
             },
-            Err(why) => self.feed_machine(MachineInput::Lost(why)),
+            Err(why) => self.feed_machine(ClientMachineInput::Lost(why)),
         }
     }
 
     /// Gives the machine an input, without carrying out its outputs yet.
-    fn feed_machine(&mut self, input: MachineInput) {
+    fn feed_machine(&mut self, input: ClientMachineInput) {
         let now = self.now();
         self.machine.handle(now, input);
     }
@@ -279,7 +279,7 @@ impl ClientDriver {
 
     fn on_link_lost(&mut self, why: String) {
         self.disconnect();
-        self.handle_input(MachineInput::Lost(why));
+        self.handle_input(ClientMachineInput::Lost(why));
     }
 
     /// Reads a piece of the input if the inbox has room. Without room it reads on only if an answer
@@ -298,7 +298,7 @@ impl ClientDriver {
         let Some(link) = &mut self.link else { return };
         let progress = link.read(&mut frames);
         match &progress {
-            LinkReadResult::Some => self.handle_input(MachineInput::Bytes),
+            LinkReadResult::Some => self.handle_input(ClientMachineInput::Bytes),
             LinkReadResult::Nothing => self.readable = false,
             LinkReadResult::Over(_) => {}
         }
@@ -311,7 +311,7 @@ impl ClientDriver {
             match ServerFrame::read(&text) {
                 // The push is not acked, so the server will send it again.
                 Some(ServerFrame::Push(_)) if is_full => {}
-                frame => self.handle_input(frame.map_or(MachineInput::Garbage, MachineInput::Frame)),
+                frame => self.handle_input(frame.map_or(ClientMachineInput::Garbage, ClientMachineInput::Frame)),
             }
         }
         if let LinkReadResult::Over(why) = progress
@@ -324,9 +324,9 @@ impl ClientDriver {
 }
 
 /// The hash of a password. It is computed once and kept.
-fn hashed(password: &mut PasswordOrHash, user: &str) -> Option<String> {
+fn hashed(password: &mut ClientPassword, user: &str) -> Option<String> {
     let hash = password.hash(user)?;
-    *password = PasswordOrHash::Hash(hash.clone());
+    *password = ClientPassword::Hash(hash.clone());
     Some(hash)
 }
 

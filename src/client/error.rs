@@ -19,7 +19,7 @@ pub enum Error {
     /// The receiver is not a friend, or there is no such user: the server does not say which.
     NotFriends,
     /// The server refused this request.
-    Refused(Refusal),
+    Refused(ServerRefusal),
     /// The request is larger than the server accepts; it was not sent.
     TooLarge {
         /// The size of its envelope.
@@ -45,7 +45,7 @@ pub enum Error {
 
 /// An RE_ERROR of the server about one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ServerRefusal {
     /// The code; `None` if this library does not know it.
     pub code: Option<ErrorCode>,
     /// The whole text, code included: for people.
@@ -149,7 +149,7 @@ impl Error {
     }
 }
 
-impl Refusal {
+impl ServerRefusal {
     /// Reads `CODE: sentence`.
     pub(super) fn read(text: &str) -> Self {
         let code = text.split_once(':').map_or(text, |(code, _)| code);

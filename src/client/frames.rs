@@ -1,7 +1,7 @@
 //! The texts that a client writes and reads: requests, with the type of their answers, and the
 //! frames of the server.
 
-use super::error::{Error, Refusal};
+use super::error::{Error, ServerRefusal};
 use super::profile::{Profile, Roster};
 use super::push::Push;
 use crate::protocol::field::USER_NAME_CHARS_MAX;
@@ -105,7 +105,7 @@ pub(super) enum ServerFrame {
     },
     Error {
         id: String,
-        refusal: Refusal,
+        refusal: ServerRefusal,
     },
     Push(Push),
     Presence {
@@ -148,7 +148,7 @@ impl ServerFrame {
                 let user_name = text("userName").filter(|name| name.len() <= USER_NAME_CHARS_MAX * 4)?;
                 Some(Self::Presence { user_name, online: content.get("online")?.as_bool()? })
             }
-            "RE_ERROR" => Some(Self::Error { id: text("MessageId")?, refusal: Refusal::read(&text("Content")?) }),
+            "RE_ERROR" => Some(Self::Error { id: text("MessageId")?, refusal: ServerRefusal::read(&text("Content")?) }),
             _ if kind.starts_with("RE_") => {
                 let id = text("MessageId")?;
                 let mut content = content;
@@ -185,7 +185,7 @@ impl RequestAnswer {
             "RE_GETUSER_FAILED" => Ok(Self::Profile(None)),
             "RE_ROSTER" => parse_object(content).map(Self::Roster).ok_or_else(bad),
             "RE_BLOCK" => {
-                let blocked = parse_object::<BlockedList>(content).ok_or_else(bad)?;
+                let blocked = parse_object::<BlockedListAnswer>(content).ok_or_else(bad)?;
                 Ok(Self::Blocked(blocked.blocked))
             }
             _ => Ok(Self::Text(text()?.to_owned())),
@@ -213,7 +213,7 @@ impl RequestAnswer {
 }
 
 #[derive(serde::Deserialize)]
-struct BlockedList {
+struct BlockedListAnswer {
     blocked: Vec<String>,
 }
 
@@ -246,9 +246,10 @@ mod tests {
         let ServerFrame::Push(push) = both("6", &friend) else { panic!("a push") };
         assert_eq!((push.kind, push.time_ms()), (PushKind::FriendReject, 0));
         let error = both("RE_ERROR", &json!({"MessageId": "m", "Content": "FULL: no room"}));
-        let refusal = Refusal { code: Some(crate::protocol::error::ErrorCode::Full), text: "FULL: no room".into() };
+        let refusal =
+            ServerRefusal { code: Some(crate::protocol::error::ErrorCode::Full), text: "FULL: no room".into() };
         assert_eq!(error, ServerFrame::Error { id: "m".into(), refusal });
-        assert_eq!(Refusal::read("NEW_CODE: what").code, None);
+        assert_eq!(ServerRefusal::read("NEW_CODE: what").code, None);
         assert_eq!(
             both("PRESENCE", &json!({"userName": "ann", "online": true})),
             ServerFrame::Presence { user_name: "ann".into(), online: true }

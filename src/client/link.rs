@@ -3,7 +3,7 @@
 //! frame needs, for any bytes from the server.
 
 use super::target::ServerAddress;
-use super::ws::{self, WsHandshake, WsHandshakeState};
+use super::ws::{self, ClientWsHandshake, ClientWsHandshakeState};
 use crate::protocol::ws::{WsClientReader, WsItem};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -23,10 +23,10 @@ const OUTPUT_FULL_BYTES: usize = 256 * 1024;
 /// How many addresses of a host are tried.
 const ADDRESSES_MAX: usize = 8;
 
-enum ClientTransport {
+enum ClientFraming {
     Raw(Vec<u8>),
     /// The handshake is not complete; messages wait until it is.
-    Upgrading(WsHandshake, Vec<String>),
+    Upgrading(ClientWsHandshake, Vec<String>),
     WebSocket(WsClientReader),
 }
 
@@ -43,7 +43,7 @@ pub(super) enum LinkReadResult {
 pub(super) struct ServerLink {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
-    wire: ClientTransport,
+    wire: ClientFraming,
     /// Plaintext that is still to be written.
     output: Vec<u8>,
     frame_bytes_max: usize,
@@ -73,9 +73,9 @@ impl ServerLink {
         let wire = if target.path.is_some() {
             let mut nonce = [0; 16];
             getrandom::fill(&mut nonce).map_err(|error| error.to_string())?;
-            ClientTransport::Upgrading(WsHandshake::begin(&mut output, target, nonce), Vec::new())
+            ClientFraming::Upgrading(ClientWsHandshake::begin(&mut output, target, nonce), Vec::new())
         } else {
-            ClientTransport::Raw(Vec::new())
+            ClientFraming::Raw(Vec::new())
         };
         Ok(Self { socket, tls, wire, output, frame_bytes_max, masks: Vec::new() })
     }
@@ -97,12 +97,12 @@ impl ServerLink {
     /// Appends an envelope to the output.
     pub(super) fn send(&mut self, text: &str) {
         match &mut self.wire {
-            ClientTransport::Raw(_) => {
+            ClientFraming::Raw(_) => {
                 self.output.extend_from_slice(text.as_bytes());
                 self.output.push(b'\n');
             }
-            ClientTransport::Upgrading(_, waiting) => waiting.push(text.to_owned()),
-            ClientTransport::WebSocket(_) => {
+            ClientFraming::Upgrading(_, waiting) => waiting.push(text.to_owned()),
+            ClientFraming::WebSocket(_) => {
                 let mask = mask(&mut self.masks);
                 ws::write_text(&mut self.output, text, mask);
             }
@@ -139,16 +139,16 @@ impl ServerLink {
 
     fn take(&mut self, bytes: &mut [u8], frames: &mut Vec<String>) -> Result<(), String> {
         match &mut self.wire {
-            ClientTransport::Raw(tail) => take_lines(tail, bytes, self.frame_bytes_max, frames),
-            ClientTransport::Upgrading(handshake, _) => {
-                let WsHandshakeState::Yes(mut rest) = handshake.read(bytes)? else { return Ok(()) };
-                let before = std::mem::replace(&mut self.wire, ClientTransport::WebSocket(WsClientReader::default()));
-                if let ClientTransport::Upgrading(_, waiting) = before {
+            ClientFraming::Raw(tail) => take_lines(tail, bytes, self.frame_bytes_max, frames),
+            ClientFraming::Upgrading(handshake, _) => {
+                let ClientWsHandshakeState::Yes(mut rest) = handshake.read(bytes)? else { return Ok(()) };
+                let before = std::mem::replace(&mut self.wire, ClientFraming::WebSocket(WsClientReader::default()));
+                if let ClientFraming::Upgrading(_, waiting) = before {
                     waiting.iter().for_each(|text| self.send(text));
                 }
                 self.take(&mut rest, frames)
             }
-            ClientTransport::WebSocket(input) => {
+            ClientFraming::WebSocket(input) => {
                 let mut chunk = bytes;
                 loop {
                     match input.next(&mut chunk, self.frame_bytes_max) {
@@ -173,7 +173,7 @@ impl ServerLink {
     /// Writes the rest of the output and the closing messages of WebSocket and TLS, within the
     /// limit.
     pub(super) fn finish(&mut self, limit: Duration) {
-        if matches!(self.wire, ClientTransport::WebSocket(_)) {
+        if matches!(self.wire, ClientFraming::WebSocket(_)) {
             let mask = mask(&mut self.masks);
             ws::write_close(&mut self.output, mask);
         }

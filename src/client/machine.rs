@@ -9,13 +9,13 @@ mod tests;
 
 use super::backoff::{Backoff, Jitter};
 use super::connection_state::ConnectionState;
-use super::error::{ClientEndReason, Error, Refusal};
+use super::error::{ClientEndReason, Error, ServerRefusal};
 use super::frames::{self, RequestAnswer, RequestFrame, ServerFrame};
-use super::options::{ClientOptions, PasswordOrHash};
+use super::options::{ClientOptions, ClientPassword};
 use super::push::{Push, PushDedupKey};
 use super::seen::SeenPushes;
 use crate::protocol::error::ErrorCode;
-use requests::{UnexplainedFailure, WaitingRequests};
+use requests::{ClientUnansweredRequests, FailureAwaitingReason};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const LIMITED_MS: u64 = 6_000;
 const SHUTTING_DOWN_MS: u64 = 2_000;
 
 /// A number that the driver gave a request.
-pub(super) type RequestTicket = u64;
+pub(super) type ClientMachineTicket = u64;
 
 /// An order of the program, besides requests.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) enum ClientMachineOrder {
     /// Ask for presence after every log-in.
     Watch,
     /// The password is about to be changed: from now on this other password may be the valid one.
-    Password(PasswordOrHash),
+    Password(ClientPassword),
     /// The password was changed, or was not.
     PasswordChanged(bool),
     /// The token must not be used again, and no new one is requested.
@@ -53,7 +53,7 @@ pub(super) enum LoginCredential {
 }
 
 /// An event that the machine handles.
-pub(super) enum MachineInput {
+pub(super) enum ClientMachineInput {
     Connected,
     /// No connection could be established, or the present one has ended.
     Lost(String),
@@ -62,7 +62,7 @@ pub(super) enum MachineInput {
     Garbage,
     /// Bytes have arrived, whatever they are.
     Bytes,
-    Begin(RequestTicket, RequestFrame),
+    Begin(ClientMachineTicket, RequestFrame),
     Order(ClientMachineOrder),
     /// The program has finished with a push, and wants it acked or not.
     DoneWith {
@@ -86,7 +86,7 @@ pub(super) enum ClientMachineOutput {
     Push(Push),
     Presence(String, bool),
     Connection(ConnectionState),
-    Done(RequestTicket, Result<RequestAnswer, Error>),
+    Done(ClientMachineTicket, Result<RequestAnswer, Error>),
     KeepToken(String),
     RemoveToken,
     /// The password of this log-in is now the valid one; the other one is to be forgotten.
@@ -156,9 +156,9 @@ pub(super) struct ClientMachine {
     /// Is a token requested after a log-in without one?
     wants_token: bool,
     watch: bool,
-    requests: WaitingRequests,
+    requests: ClientUnansweredRequests,
     /// An `MF` whose reason the next frame may give.
-    suspect: Option<UnexplainedFailure>,
+    suspect: Option<FailureAwaitingReason>,
     seen: SeenPushes,
     /// Pushes that the program has, or will get.
     in_hand: HashSet<PushDedupKey>,
@@ -182,7 +182,7 @@ impl ClientMachine {
             has_new_password: false,
             wants_token: true,
             watch: false,
-            requests: WaitingRequests::default(),
+            requests: ClientUnansweredRequests::default(),
             suspect: None,
             seen: SeenPushes::new(rules.seen_max),
             in_hand: HashSet::new(),
@@ -202,19 +202,19 @@ impl ClientMachine {
         std::mem::take(&mut self.out)
     }
 
-    pub(super) fn handle(&mut self, now: u64, input: MachineInput) {
+    pub(super) fn handle(&mut self, now: u64, input: ClientMachineInput) {
         match input {
-            MachineInput::Begin(ticket, request) => self.begin(now, ticket, request),
-            MachineInput::DoneWith { key, message_id, sender, acked } => {
+            ClientMachineInput::Begin(ticket, request) => self.begin(now, ticket, request),
+            ClientMachineInput::DoneWith { key, message_id, sender, acked } => {
                 self.done_with(key, &message_id, &sender, acked)
             }
             _ if self.is_ended() => {}
-            MachineInput::Connected => self.connected(now),
-            MachineInput::Lost(why) => self.on_lost(now, why, 0),
-            MachineInput::Bytes => self.dead_at = None,
-            MachineInput::Frame(frame) => self.frame(now, frame),
-            MachineInput::Garbage => self.drop_connection(now, "the server sent something that is no frame"),
-            MachineInput::Order(order) => self.order(now, order),
+            ClientMachineInput::Connected => self.connected(now),
+            ClientMachineInput::Lost(why) => self.on_lost(now, why, 0),
+            ClientMachineInput::Bytes => self.dead_at = None,
+            ClientMachineInput::Frame(frame) => self.frame(now, frame),
+            ClientMachineInput::Garbage => self.drop_connection(now, "the server sent something that is no frame"),
+            ClientMachineInput::Order(order) => self.order(now, order),
         }
     }
 
@@ -384,7 +384,7 @@ impl ClientMachine {
     }
 
     /// Handles an error of the server that concerns the whole connection.
-    fn told(&mut self, now: u64, refusal: &Refusal) {
+    fn told(&mut self, now: u64, refusal: &ServerRefusal) {
         let text = refusal.text.clone();
         match refusal.code {
             Some(ErrorCode::Replaced) => self.end(ClientEndReason::Replaced),

@@ -63,17 +63,17 @@ pub use crate::protocol::push::PushKind;
 pub use account::ProfileChange;
 pub use connection_state::ConnectionState;
 pub use delivery::{ClientEvent, ReceivedPush};
-pub use error::{ClientEndReason, Error, RecommendedAction, Refusal};
+pub use error::{ClientEndReason, Error, RecommendedAction, ServerRefusal};
 pub use options::ClientOptions;
 pub use password_hash::hash_value;
-pub use profile::{Friend, PendingFriendRequest, Profile, Roster};
+pub use profile::{Friend, Profile, Roster, RosterPendingRequest};
 pub use push::Push;
 pub use sign_up::sign_up;
 pub use token::{ResumeTokenFile, ResumeTokenStore, write_private};
 
 use frames::{RequestAnswer, RequestFrame};
 use machine::ClientMachineOrder;
-use shared::{ClientHandle, ClientShared};
+use shared::{ClientShared, EndClientOnDrop};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<ClientShared>,
-    _handle: Arc<ClientHandle>,
+    _handle: Arc<EndClientOnDrop>,
 }
 
 impl std::fmt::Debug for Client {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// How a user authenticates, besides a resume token.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum PasswordOrHash {
+pub(super) enum ClientPassword {
     /// No password: only the token can be used.
     None,
     /// As the user types it. It is hashed when it is first needed, which takes some tenths of a
@@ -21,7 +21,7 @@ pub(super) enum PasswordOrHash {
     Hash(String),
 }
 
-impl PasswordOrHash {
+impl ClientPassword {
     /// The text for `hashValue` and `PASS`.
     pub(super) fn hash(&self, user: &str) -> Option<String> {
         match self {
@@ -37,7 +37,7 @@ impl PasswordOrHash {
 pub struct ClientOptions {
     pub(super) url: String,
     pub(super) user: String,
-    pub(super) password: PasswordOrHash,
+    pub(super) password: ClientPassword,
     pub(super) tokens: Option<Box<dyn ResumeTokenStore>>,
     pub(super) ca_file: Option<PathBuf>,
     /// How long [`Client::connect`](super::Client::connect) tries to log in. 30 s.
@@ -85,7 +85,7 @@ impl ClientOptions {
         Self {
             url: url.to_owned(),
             user: user.to_owned(),
-            password: PasswordOrHash::None,
+            password: ClientPassword::None,
             tokens: None,
             ca_file: None,
             connect_limit: Duration::from_secs(30),
@@ -107,14 +107,14 @@ impl ClientOptions {
     /// The user's password, as they type it.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
-        self.password = PasswordOrHash::Plain(password.to_owned());
+        self.password = ClientPassword::Plain(password.to_owned());
         self
     }
 
     /// Sets the `hashValue` of the password, instead of the password itself (see [`hash_value`]).
     #[must_use]
     pub fn password_hash(mut self, hash: &str) -> Self {
-        self.password = PasswordOrHash::Hash(hash.to_owned());
+        self.password = ClientPassword::Hash(hash.to_owned());
         self
     }
 
@@ -152,6 +152,6 @@ impl ClientOptions {
 /// The password is not shown.
 impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("url", &self.url).field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("ClientOptions").field("url", &self.url).field("user", &self.user).finish_non_exhaustive()
     }
 }

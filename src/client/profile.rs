@@ -39,7 +39,7 @@ pub struct Friend {
 /// A friend request that is pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct PendingFriendRequest {
+pub struct RosterPendingRequest {
     /// The other user: the one who asked, or the one who was asked.
     pub user_name: String,
     /// The id of the request.
@@ -66,9 +66,9 @@ pub struct Roster {
     /// The friends.
     pub friends: Vec<Friend>,
     /// Requests of others to this user.
-    pub incoming: Vec<PendingFriendRequest>,
+    pub incoming: Vec<RosterPendingRequest>,
     /// This user's own requests.
-    pub outgoing: Vec<PendingFriendRequest>,
+    pub outgoing: Vec<RosterPendingRequest>,
     pub(super) more: bool,
 }
 

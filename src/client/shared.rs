@@ -16,10 +16,10 @@ use std::time::Duration;
 /// How many friends' presence may wait for the program.
 const PRESENCE_MAX: usize = 10_000;
 
-pub(super) type AnswerSender = SyncSender<Result<RequestAnswer, Error>>;
+pub(super) type ClientRequestAnswerSender = SyncSender<Result<RequestAnswer, Error>>;
 
 pub(super) enum ClientThreadCommand {
-    Begin(RequestFrame, AnswerSender),
+    Begin(RequestFrame, ClientRequestAnswerSender),
     Order(ClientMachineOrder),
     DoneWith { key: PushDedupKey, message_id: String, sender: String, acked: bool },
 }
@@ -237,11 +237,11 @@ impl ClientShared {
 }
 
 /// Ends the client when the last clone of it is gone.
-pub(super) struct ClientHandle {
+pub(super) struct EndClientOnDrop {
     pub(super) shared: Arc<ClientShared>,
 }
 
-impl Drop for ClientHandle {
+impl Drop for EndClientOnDrop {
     fn drop(&mut self) {
         self.shared.send_order(ClientMachineOrder::End(ClientEndReason::Closed));
     }

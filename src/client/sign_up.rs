@@ -1,6 +1,6 @@
 //! A sign-up, on a connection of its own.
 
-use super::error::{Error, Refusal};
+use super::error::{Error, ServerRefusal};
 use super::frames::{self, ServerFrame};
 use super::link::{LinkReadResult, SOCKET, ServerLink};
 use super::options::ClientOptions;
@@ -35,7 +35,7 @@ pub fn sign_up(options: &ClientOptions, profile: &Profile) -> Result<(), Error> 
     let mut events = Events::with_capacity(16);
     link.register(poll.registry()).map_err(io)?;
     link.send(&request);
-    let mut verdict = SignUpProgress::default();
+    let mut verdict = ClientSignUpProgress::default();
     loop {
         link.flush().map_err(Error::Unreachable)?;
         let mut texts = Vec::new();
@@ -71,13 +71,13 @@ pub fn sign_up(options: &ClientOptions, profile: &Profile) -> Result<(), Error> 
 
 /// The result of a sign-up, from the frames of the server.
 #[derive(Debug, Default)]
-struct SignUpProgress {
+struct ClientSignUpProgress {
     /// `SF` has arrived: the next frame says the reason, or the name is taken.
     failed: bool,
     has_asked: bool,
 }
 
-impl SignUpProgress {
+impl ClientSignUpProgress {
     fn handle_frame(&mut self, frame: &ServerFrame) -> Option<Result<(), Error>> {
         match frame {
             ServerFrame::Reply { kind, content, .. } if kind == "RE_SIGNUP" && !self.failed => match content.as_str() {
@@ -90,7 +90,7 @@ impl SignUpProgress {
             ServerFrame::Error { refusal, .. } if refusal.code == Some(ErrorCode::NotLoggedIn) => {
                 self.failed.then_some(Err(Error::NameTaken))
             }
-            ServerFrame::Error { refusal, .. } => Some(Err(Error::Refused(Refusal::clone(refusal)))),
+            ServerFrame::Error { refusal, .. } => Some(Err(Error::Refused(ServerRefusal::clone(refusal)))),
             _ => self.failed.then_some(Err(Error::NameTaken)),
         }
     }
@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn the_frame_behind_a_failure_says_why() {
         let failed = || {
-            let mut verdict = SignUpProgress::default();
+            let mut verdict = ClientSignUpProgress::default();
             assert_eq!(verdict.handle_frame(&frame("RE_SIGNUP", "SF")), None);
             assert!(verdict.must_send_heartbeat() && !verdict.must_send_heartbeat());
             verdict
         };
-        assert_eq!(SignUpProgress::default().handle_frame(&frame("RE_SIGNUP", "SS")), Some(Ok(())));
+        assert_eq!(ClientSignUpProgress::default().handle_frame(&frame("RE_SIGNUP", "SS")), Some(Ok(())));
         assert_eq!(
             failed().handle_frame(&frame("RE_ERROR", "NOT_LOGGED_IN: log in first")),
             Some(Err(Error::NameTaken))

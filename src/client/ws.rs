@@ -14,20 +14,20 @@ const CLOSE: u8 = 8;
 const PONG: u8 = 10;
 
 /// A handshake whose answer has not arrived.
-pub(super) struct WsHandshake {
+pub(super) struct ClientWsHandshake {
     key: String,
     head: Vec<u8>,
 }
 
 /// The state of the handshake.
-pub(super) enum WsHandshakeState {
+pub(super) enum ClientWsHandshakeState {
     /// No complete answer yet.
     No,
     /// The handshake is complete; these bytes came after the answer.
     Yes(Vec<u8>),
 }
 
-impl WsHandshake {
+impl ClientWsHandshake {
     /// Writes the request.
     pub(super) fn begin(out: &mut Vec<u8>, target: &ServerAddress, nonce: [u8; 16]) -> Self {
         let key = STANDARD.encode(nonce);
@@ -41,13 +41,13 @@ impl WsHandshake {
     }
 
     /// Reads the part of the answer that has arrived.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<WsHandshakeState, String> {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<ClientWsHandshakeState, String> {
         self.head.extend_from_slice(bytes);
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(&self.head[..self.head.len().min(HEAD_BYTES_MAX)]) {
             Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if self.head.len() < HEAD_BYTES_MAX => return Ok(WsHandshakeState::No),
+            Ok(httparse::Status::Partial) if self.head.len() < HEAD_BYTES_MAX => return Ok(ClientWsHandshakeState::No),
             _ => return Err("the answer to the WebSocket handshake is not HTTP".to_owned()),
         };
         let value = |name: &str| {
@@ -66,7 +66,7 @@ impl WsHandshake {
         if !is("Upgrade", "websocket") || !is("Connection", "upgrade") || !accepted || !chosen {
             return Err("the answer to the WebSocket handshake is not one to ours".to_owned());
         }
-        Ok(WsHandshakeState::Yes(self.head.split_off(length)))
+        Ok(ClientWsHandshakeState::Yes(self.head.split_off(length)))
     }
 }
 
@@ -109,10 +109,10 @@ mod tests {
     use crate::protocol::ws::{WsClientReader, WsItem, WsServerDecoder, begin_text, end_text};
     use crate::protocol::ws::{write_close as server_close, write_pong as server_pong};
 
-    fn handshake() -> (WsHandshake, Vec<u8>) {
+    fn handshake() -> (ClientWsHandshake, Vec<u8>) {
         let target = ServerAddress::read("ws://localhost:1/chat").unwrap();
         let mut request = Vec::new();
-        (WsHandshake::begin(&mut request, &target, [7; 16]), request)
+        (ClientWsHandshake::begin(&mut request, &target, [7; 16]), request)
     }
 
     #[test]
@@ -127,8 +127,8 @@ mod tests {
         answer.extend_from_slice(b"rest");
         for cut in 1..answer.len() - 4 {
             let (mut handshake, _) = handshake();
-            assert!(matches!(handshake.read(&answer[..cut]), Ok(WsHandshakeState::No)));
-            let Ok(WsHandshakeState::Yes(rest)) = handshake.read(&answer[cut..]) else { panic!("cut at {cut}") };
+            assert!(matches!(handshake.read(&answer[..cut]), Ok(ClientWsHandshakeState::No)));
+            let Ok(ClientWsHandshakeState::Yes(rest)) = handshake.read(&answer[cut..]) else { panic!("cut at {cut}") };
             assert_eq!(rest, b"rest");
         }
     }

@@ -1,11 +1,11 @@
 //! The command line of `hongyan admin`.
 
-use super::admin_place::{AdminEndpoint, AdminPlace};
+use super::admin_place::{AdminInterfaceAddress, AdminPlace};
 use super::arg_errors::{error_sentence, given_twice_error, unexpected_argument_error, version};
-use super::command::{AdminAccountCommand, AdminCommand, AdminVerb, BackupOrder, CliCommand};
+use super::command::{AdminCliAccountCommand, AdminCliCommand, AdminCliVerb, BackupArgs, CliCommand};
 use super::known::{EnvVariables, did_you_mean};
 use super::options::{CONFIG, ConfigOption, find};
-use super::settings::{ServerSettings, relate_admin, settings};
+use super::settings::{LoadedConfig, relate_admin, settings};
 use super::store_url::StoreUrl;
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
@@ -94,17 +94,17 @@ const VERBS: [&str; 13] = [
 
 impl ParsedAdminArgs {
     fn command(self, variables: &EnvVariables) -> Result<CliCommand, String> {
-        let ServerSettings { config, names_store, .. } =
+        let LoadedConfig { config, names_store, .. } =
             settings(&self.flags, variables, |config, _| relate_admin(config))?;
         if let [verb, file] = &self.words[..]
             && verb == super::backup::NAME
         {
             self.check_flags(verb, &[])?;
-            return Ok(CliCommand::Backup(BackupOrder { store: config.store, file: file.into() }));
+            return Ok(CliCommand::Backup(BackupArgs { store: config.store, file: file.into() }));
         }
         let verb = self.verb()?;
         let endpoint = config.admin.endpoint_for(&config.store).ok_or("the admin interface is off: --admin off")?;
-        if matches!(&endpoint, AdminEndpoint::Tcp(addr) if addr.port() == 0) {
+        if matches!(&endpoint, AdminInterfaceAddress::Tcp(addr) if addr.port() == 0) {
             return Err(format!("--admin {endpoint}: port 0 is a free port, and nobody but the server knows which"));
         }
         let token_file = config.admin_token_file;
@@ -112,38 +112,38 @@ impl ParsedAdminArgs {
         // knows it.
         let is_beside = config.admin == AdminPlace::Auto && matches!(config.store, StoreUrl::Sqlite(_));
         let store_id = if names_store && !is_beside { config.store.id() } else { None };
-        Ok(CliCommand::Admin(AdminCommand { endpoint, token_file, store_id, is_json: self.is_json, verb }))
+        Ok(CliCommand::Admin(AdminCliCommand { endpoint, token_file, store_id, is_json: self.is_json, verb }))
     }
 
-    fn verb(&self) -> Result<AdminVerb, String> {
+    fn verb(&self) -> Result<AdminCliVerb, String> {
         let Some((verb, words)) = self.words.split_first() else {
             return Err(format!("hongyan admin needs a command, such as status; see {HELP}"));
         };
-        let change = |change| AdminVerb::Change { name: words.first().cloned().unwrap_or_default(), change };
+        let change = |change| AdminCliVerb::Change { name: words.first().cloned().unwrap_or_default(), change };
         let (usage, count, read) = match verb.as_str() {
-            "status" => ("", 0, AdminVerb::Status),
-            "nodes" => ("", 0, AdminVerb::Nodes),
-            "forget-node" => ("NAME", 1, AdminVerb::ForgetNode(words.first().cloned().unwrap_or_default())),
-            "users" => ("", 0, AdminVerb::Users),
-            "drain" => ("[--wait]", 0, AdminVerb::Drain { waits: self.waits }),
-            "user" => ("NAME", 1, AdminVerb::User(words.first().cloned().unwrap_or_default())),
+            "status" => ("", 0, AdminCliVerb::Status),
+            "nodes" => ("", 0, AdminCliVerb::Nodes),
+            "forget-node" => ("NAME", 1, AdminCliVerb::ForgetNode(words.first().cloned().unwrap_or_default())),
+            "users" => ("", 0, AdminCliVerb::Users),
+            "drain" => ("[--wait]", 0, AdminCliVerb::Drain { waits: self.waits }),
+            "user" => ("NAME", 1, AdminCliVerb::User(words.first().cloned().unwrap_or_default())),
             "where" => {
                 let [receiver, id] = [0, 1].map(|at| words.get(at).cloned().unwrap_or_default());
-                ("RECEIVER ID", 2, AdminVerb::Where { receiver, id })
+                ("RECEIVER ID", 2, AdminCliVerb::Where { receiver, id })
             }
             "notice" => {
                 let to = words.first().filter(|_| !self.to_all).cloned();
                 let text = words.last().cloned().unwrap_or_default();
                 let (usage, count) = if self.to_all { ("--all TEXT", 1) } else { ("NAME TEXT, or --all TEXT", 2) };
-                (usage, count, AdminVerb::Notice { to, text })
+                (usage, count, AdminCliVerb::Notice { to, text })
             }
-            "disconnect" => ("NAME", 1, change(AdminAccountCommand::Disconnect)),
-            "ban" => ("NAME", 1, change(AdminAccountCommand::Ban)),
-            "unban" => ("NAME", 1, change(AdminAccountCommand::Unban)),
+            "disconnect" => ("NAME", 1, change(AdminCliAccountCommand::Disconnect)),
+            "ban" => ("NAME", 1, change(AdminCliAccountCommand::Ban)),
+            "unban" => ("NAME", 1, change(AdminCliAccountCommand::Unban)),
             "reset-password" => {
-                ("[--plain] NAME", 1, change(AdminAccountCommand::ResetPassword { is_plain: self.is_plain }))
+                ("[--plain] NAME", 1, change(AdminCliAccountCommand::ResetPassword { is_plain: self.is_plain }))
             }
-            "delete" => ("NAME --yes", 1, change(AdminAccountCommand::Delete)),
+            "delete" => ("NAME --yes", 1, change(AdminCliAccountCommand::Delete)),
             "backup" => return Err(format!("hongyan admin backup needs one FILE; see {HELP}")),
             // Not repeated: it may be a password in the wrong place.
             other => {
@@ -250,7 +250,7 @@ mod tests {
         }
     }
 
-    fn order(words: &[&str], env: &[(&str, &str)]) -> AdminCommand {
+    fn order(words: &[&str], env: &[(&str, &str)]) -> AdminCliCommand {
         match read_with(words, env) {
             Ok(CliCommand::Admin(order)) => order,
             other => panic!("{words:?}: {other:?}"),
@@ -301,35 +301,35 @@ mod tests {
     #[test]
     fn relations_between_settings_of_a_server_are_not_checked() {
         for env in [("HONGYAN_BUS", "redis://h:6379"), ("HONGYAN_TLS_CERT", "c.pem"), ("HONGYAN_STANDBY", "on")] {
-            assert_eq!(order(&["status"], &[env]).verb, AdminVerb::Status, "{env:?}");
+            assert_eq!(order(&["status"], &[env]).verb, AdminCliVerb::Status, "{env:?}");
         }
     }
 
     #[test]
     fn every_command_is_read() {
         let name = || "ann".to_owned();
-        let change = |change| AdminVerb::Change { name: name(), change };
+        let change = |change| AdminCliVerb::Change { name: name(), change };
         for (words, verb) in [
-            (&["users"][..], AdminVerb::Users),
-            (&["nodes"], AdminVerb::Nodes),
-            (&["drain"], AdminVerb::Drain { waits: false }),
-            (&["drain", "--wait"], AdminVerb::Drain { waits: true }),
-            (&["user", "ann"], AdminVerb::User(name())),
-            (&["where", "ann", "m1"], AdminVerb::Where { receiver: name(), id: "m1".into() }),
-            (&["notice", "ann", "hello you"], AdminVerb::Notice { to: Some(name()), text: "hello you".into() }),
-            (&["notice", "--all", "hello"], AdminVerb::Notice { to: None, text: "hello".into() }),
-            (&["notice", "ann", "--", "--all"], AdminVerb::Notice { to: Some(name()), text: "--all".into() }),
-            (&["disconnect", "ann"], change(AdminAccountCommand::Disconnect)),
-            (&["ban", "ann"], change(AdminAccountCommand::Ban)),
-            (&["unban", "ann"], change(AdminAccountCommand::Unban)),
-            (&["reset-password", "ann"], change(AdminAccountCommand::ResetPassword { is_plain: false })),
-            (&["reset-password", "--plain", "ann"], change(AdminAccountCommand::ResetPassword { is_plain: true })),
-            (&["delete", "ann", "--yes"], change(AdminAccountCommand::Delete)),
+            (&["users"][..], AdminCliVerb::Users),
+            (&["nodes"], AdminCliVerb::Nodes),
+            (&["drain"], AdminCliVerb::Drain { waits: false }),
+            (&["drain", "--wait"], AdminCliVerb::Drain { waits: true }),
+            (&["user", "ann"], AdminCliVerb::User(name())),
+            (&["where", "ann", "m1"], AdminCliVerb::Where { receiver: name(), id: "m1".into() }),
+            (&["notice", "ann", "hello you"], AdminCliVerb::Notice { to: Some(name()), text: "hello you".into() }),
+            (&["notice", "--all", "hello"], AdminCliVerb::Notice { to: None, text: "hello".into() }),
+            (&["notice", "ann", "--", "--all"], AdminCliVerb::Notice { to: Some(name()), text: "--all".into() }),
+            (&["disconnect", "ann"], change(AdminCliAccountCommand::Disconnect)),
+            (&["ban", "ann"], change(AdminCliAccountCommand::Ban)),
+            (&["unban", "ann"], change(AdminCliAccountCommand::Unban)),
+            (&["reset-password", "ann"], change(AdminCliAccountCommand::ResetPassword { is_plain: false })),
+            (&["reset-password", "--plain", "ann"], change(AdminCliAccountCommand::ResetPassword { is_plain: true })),
+            (&["delete", "ann", "--yes"], change(AdminCliAccountCommand::Delete)),
         ] {
             assert_eq!(order(words, &[]).verb, verb, "{words:?}");
         }
         let Ok(CliCommand::Backup(backup)) = read_with(&["backup", "f", "--store", "sqlite:a"], &[]) else { panic!() };
-        assert_eq!(backup, BackupOrder { store: StoreUrl::Sqlite("a".into()), file: "f".into() });
+        assert_eq!(backup, BackupArgs { store: StoreUrl::Sqlite("a".into()), file: "f".into() });
     }
 
     #[test]

@@ -20,12 +20,12 @@ pub enum AdminPlace {
     /// No admin interface.
     Off,
     /// At this endpoint.
-    At(AdminEndpoint),
+    At(AdminInterfaceAddress),
 }
 
 /// The address of an admin interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminEndpoint {
+pub enum AdminInterfaceAddress {
     /// A socket of this path.
     Unix(PathBuf),
     /// A port.
@@ -47,17 +47,17 @@ impl AdminPlace {
         }
         if let Some(path) = text.strip_prefix("unix:") {
             check_socket_path(Path::new(path))?;
-            return Ok(Self::At(AdminEndpoint::Unix(path.into())));
+            return Ok(Self::At(AdminInterfaceAddress::Unix(path.into())));
         }
         let addr = text.parse().map_err(|_| format!("{text:?} is not a place for the admin interface"))?;
-        Ok(Self::At(AdminEndpoint::Tcp(addr)))
+        Ok(Self::At(AdminInterfaceAddress::Tcp(addr)))
     }
 
     /// The endpoint for a server with this store; `None`: it has no admin interface.
     #[must_use]
-    pub fn endpoint_for(&self, store: &StoreUrl) -> Option<AdminEndpoint> {
+    pub fn endpoint_for(&self, store: &StoreUrl) -> Option<AdminInterfaceAddress> {
         match self {
-            Self::Auto => Some(AdminEndpoint::Unix(socket_path_beside(store))),
+            Self::Auto => Some(AdminInterfaceAddress::Unix(socket_path_beside(store))),
             Self::Off => None,
             Self::At(endpoint) => Some(endpoint.clone()),
         }
@@ -93,7 +93,7 @@ fn socket_path_beside(store: &StoreUrl) -> PathBuf {
     }
 }
 
-impl AdminEndpoint {
+impl AdminInterfaceAddress {
     /// The same endpoint with an absolute path, which does not depend on the working folder.
     #[must_use]
     pub fn with_absolute_path(&self) -> Self {
@@ -105,7 +105,7 @@ impl AdminEndpoint {
     }
 }
 
-impl fmt::Display for AdminEndpoint {
+impl fmt::Display for AdminInterfaceAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
@@ -141,7 +141,11 @@ mod tests {
             ("mysql://u:p@h/d", "hongyan.sock"),
         ] {
             let store = StoreUrl::parse(store).unwrap();
-            assert_eq!(AdminPlace::Auto.endpoint_for(&store), Some(AdminEndpoint::Unix(socket.into())), "{store}");
+            assert_eq!(
+                AdminPlace::Auto.endpoint_for(&store),
+                Some(AdminInterfaceAddress::Unix(socket.into())),
+                "{store}"
+            );
             assert_eq!(AdminPlace::Off.endpoint_for(&store), None);
         }
     }

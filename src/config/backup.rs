@@ -2,7 +2,7 @@
 
 use super::StoreUrl;
 use super::arg_errors::{error_sentence, given_twice_error, unexpected_argument_error, version};
-use super::command::{BackupOrder, CliCommand};
+use super::command::{BackupArgs, CliCommand};
 use super::known::{EnvVariables, did_you_mean};
 use super::options::find;
 use lexopt::{Arg, Parser, ValueExt};
@@ -50,7 +50,7 @@ pub(super) fn read(
     let value = value.string().map_err(|_| format!("{source} is not valid UTF-8"))?;
     let store = StoreUrl::parse(&value).map_err(|why| format!("{source}: {why}"))?;
     let file = file.ok_or_else(|| format!("hongyan backup needs a FILE to write to; see {HELP}"))?;
-    Ok(CliCommand::Backup(BackupOrder { store, file }))
+    Ok(CliCommand::Backup(BackupArgs { store, file }))
 }
 
 /// The text of `hongyan backup --help`, at most 100 columns wide.
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::config::args;
 
-    fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<BackupOrder, String> {
+    fn read_with(args: &[&str], env: &[(&str, &str)]) -> Result<BackupArgs, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read(args.iter().map(OsString::from), variables)? {
             CliCommand::Backup(order) => Ok(order),
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_store_comes_from_a_flag_or_the_environment() {
-        let order = |store: &str| BackupOrder { store: StoreUrl::Sqlite(store.into()), file: "f".into() };
+        let order = |store: &str| BackupArgs { store: StoreUrl::Sqlite(store.into()), file: "f".into() };
         let env = [("HONGYAN_STORE", "sqlite:a")];
         assert_eq!(read_with(&["backup", "f"], &env), Ok(order("a")));
         assert_eq!(read_with(&["backup", "--store", "sqlite:b", "f"], &env), Ok(order("b")));

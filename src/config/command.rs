@@ -1,7 +1,7 @@
 //! The commands of the program, as read from a command line.
 
-use super::settings::ServerSettings;
-use super::{AdminEndpoint, StoreUrl};
+use super::settings::LoadedConfig;
+use super::{AdminInterfaceAddress, StoreUrl};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -9,15 +9,15 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub enum CliCommand {
     /// Run a server.
-    Run(Box<ServerSettings>),
+    Run(Box<LoadedConfig>),
     /// Check its settings only.
-    Check(Box<ServerSettings>),
+    Check(Box<LoadedConfig>),
     /// Copy a store.
     Copy(CopyArgs),
     /// Back a store up.
-    Backup(BackupOrder),
+    Backup(BackupArgs),
     /// Ask a running server.
-    Admin(AdminCommand),
+    Admin(AdminCliCommand),
     /// Run the client program with these arguments.
     Client(Vec<OsString>),
     /// Print this text and exit.
@@ -35,7 +35,7 @@ pub struct CopyArgs {
 
 /// A backup: of which store, into which file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackupOrder {
+pub struct BackupArgs {
     /// The store.
     pub store: StoreUrl,
     /// The new file.
@@ -44,9 +44,9 @@ pub struct BackupOrder {
 
 /// An order to a running server, and where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminCommand {
+pub struct AdminCliCommand {
     /// Where its admin interface is.
-    pub endpoint: AdminEndpoint,
+    pub endpoint: AdminInterfaceAddress,
     /// The file with the token for it.
     pub token_file: Option<PathBuf>,
     /// The id of the store that is meant, if it is given and the place does not imply it.
@@ -54,12 +54,12 @@ pub struct AdminCommand {
     /// Print the answer as JSON, for a program.
     pub is_json: bool,
     /// The order itself.
-    pub verb: AdminVerb,
+    pub verb: AdminCliVerb,
 }
 
 /// The kinds of orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminVerb {
+pub enum AdminCliVerb {
     /// The state of the server.
     Status,
     /// The users who are online.
@@ -94,13 +94,13 @@ pub enum AdminVerb {
         /// The user's name.
         name: String,
         /// The change.
-        change: AdminAccountCommand,
+        change: AdminCliAccountCommand,
     },
 }
 
 /// The changes that concern one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminAccountCommand {
+pub enum AdminCliAccountCommand {
     /// Close the connection.
     Disconnect,
     /// Refuse log-ins.

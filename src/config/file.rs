@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::config::args;
     use crate::config::command::CliCommand;
-    use crate::config::settings::ServerSettings;
+    use crate::config::settings::LoadedConfig;
     use std::fs;
 
     fn texts(text: &str) -> Result<Vec<(&'static str, String)>, String> {
@@ -221,7 +221,7 @@ mod tests {
         }
     }
 
-    fn read(args: &[&str], env: &[(&str, &str)]) -> Result<ServerSettings, String> {
+    fn read(args: &[&str], env: &[(&str, &str)]) -> Result<LoadedConfig, String> {
         let variables = env.iter().map(|(name, value)| (name.into(), value.into()));
         match args::read(args.iter().map(Into::into), variables)? {
             CliCommand::Run(settings) | CliCommand::Check(settings) => Ok(*settings),
@@ -236,7 +236,7 @@ mod tests {
         let path = path.to_str().unwrap();
         fs::write(path, "listen = \"[::1]:1\"\nlist-max = 8\nlog = \"warn\"\nidle-timeout = \"7s\"\n").unwrap();
         let env = [("HONGYAN_CONFIG", path), ("HONGYAN_LOG", "debug"), ("HONGYAN_IDLE_TIMEOUT", "8s")];
-        let ServerSettings { config, summary, .. } = read(&["--idle-timeout", "9s"], &env).unwrap();
+        let LoadedConfig { config, summary, .. } = read(&["--idle-timeout", "9s"], &env).unwrap();
         assert_eq!(config.listen.to_string(), "[::1]:1", "the file beats the default");
         assert_eq!(config.log, log::LevelFilter::Debug, "the environment beats the file");
         assert_eq!(config.rules.idle_timeout_ms, 9_000, "a flag beats both");
@@ -245,11 +245,10 @@ mod tests {
         let sources = format!("2 set in {path}, 1 set in the environment, 1 set in the command line");
         assert_eq!(summary, format!("listen [::1]:1, store sqlite:hongyan.db; {sources}"));
         // A flag names a different file than the environment.
-        let ServerSettings { config, summary, .. } =
-            read(&["--config", path], &[("HONGYAN_CONFIG", "no.toml")]).unwrap();
+        let LoadedConfig { config, summary, .. } = read(&["--config", path], &[("HONGYAN_CONFIG", "no.toml")]).unwrap();
         assert_eq!((config.rules.idle_timeout_ms, config.rules.list_max), (7_000, 8));
         assert!(summary.ends_with(&format!("; 4 set in {path}")), "{summary}");
-        let ServerSettings { config, summary, .. } = read(&[], &[("HONGYAN_CONFIG", "")]).unwrap();
+        let LoadedConfig { config, summary, .. } = read(&[], &[("HONGYAN_CONFIG", "")]).unwrap();
         assert_eq!((config.file, summary.rsplit("; ").next()), (None, Some("every option has its default")));
     }
 

@@ -27,7 +27,7 @@ mod store_url;
 mod units;
 
 use crate::chat::contract::CoreSettings;
-pub use admin_place::{AdminEndpoint, AdminPlace, check_socket_path};
+pub use admin_place::{AdminInterfaceAddress, AdminPlace, check_socket_path};
 pub use bus_url::{BusUrl, BusUrls};
 pub use hook_url::HookUrl;
 use log::LevelFilter;

@@ -4,14 +4,14 @@
 use super::file::ConfigFile;
 use super::known::EnvVariables;
 use super::options::{CONFIG, ConfigOption, OPTIONS, find};
-use super::{AdminEndpoint, AdminPlace, Config, StoreUrl};
+use super::{AdminInterfaceAddress, AdminPlace, Config, StoreUrl};
 use lexopt::ValueExt;
 use std::ffi::OsString;
 use std::path::Path;
 
 /// The settings of a server, with messages about them.
 #[derive(Debug)]
-pub struct ServerSettings {
+pub struct LoadedConfig {
     /// The settings.
     pub config: Config,
     /// One line: the two most important settings, and where the settings came from.
@@ -29,7 +29,7 @@ pub(super) fn settings(
     flags: &[(&'static ConfigOption, OsString)],
     variables: &EnvVariables,
     check_relations: impl FnOnce(&mut Config, &[&str]) -> Result<(), String>,
-) -> Result<ServerSettings, String> {
+) -> Result<LoadedConfig, String> {
     let of_flag = |opt: &ConfigOption| {
         let flag = flags.iter().find(|(flag, _)| flag.name == opt.name);
         flag.map(|(_, value)| (format!("--{}", opt.name), value.clone()))
@@ -69,7 +69,7 @@ pub(super) fn settings(
         format!("{path} holds the password of the {holds}, and everybody on this machine may read it: chmod o-r {path}")
     });
     let names_store = given.contains(&"store");
-    Ok(ServerSettings { summary: summary(&config, counts), warning, names_store, config })
+    Ok(LoadedConfig { summary: summary(&config, counts), warning, names_store, config })
 }
 
 /// The line that `--check-config` prints.
@@ -154,7 +154,7 @@ pub(super) fn check_relations(config: &mut Config, given: &[&str]) -> Result<(),
 
 /// The only relation that `hongyan admin` checks, too.
 pub(super) fn relate_admin(config: &Config) -> Result<(), String> {
-    if let AdminPlace::At(AdminEndpoint::Tcp(addr)) = config.admin
+    if let AdminPlace::At(AdminInterfaceAddress::Tcp(addr)) = config.admin
         && !addr.ip().to_canonical().is_loopback()
         && config.admin_token_file.is_none()
     {

@@ -11,7 +11,7 @@ mod transfer;
 use crate::config::StoreUrl;
 use crate::config::command::CopyArgs;
 use crate::store::StoreError;
-use crate::store::mysql::{MysqlCopyStore, MysqlDatabase};
+use crate::store::mysql::{MysqlConnector, MysqlCopyStore};
 use crate::store::portable::{CopyableStore, StoreOpenMode, TableSchema};
 use crate::store::sqlite::SqliteStore;
 use progress::{CopyProgress, ProgressStyle};
@@ -137,10 +137,10 @@ fn removal_hint(url: &StoreUrl) -> String {
     }
 }
 
-type SourceAndTarget = (Box<dyn CopyableStore>, Box<dyn CopyableStore>);
+type CopySourceAndTarget = (Box<dyn CopyableStore>, Box<dyn CopyableStore>);
 
 /// Opens the source first: if it cannot be used, no target is created.
-fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<SourceAndTarget, String> {
+fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<CopySourceAndTarget, String> {
     let source_error = |error: StoreError| format!("cannot copy from {from}: {error}");
     let target_error = |error: StoreError| format!("cannot copy into {to}: {error}");
     let same = || format!("cannot copy: {from} and {to} are the same store");
@@ -153,7 +153,7 @@ fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<SourceAndTarget, String> 
             Box::new(SqliteStore::open_for(StoreOpenMode::CopyFrom, path).map_err(source_error)?)
         }
         StoreUrl::Mysql(url) => {
-            let server = MysqlDatabase::new_for(StoreOpenMode::CopyFrom, url).map_err(source_error)?;
+            let server = MysqlConnector::new_for(StoreOpenMode::CopyFrom, url).map_err(source_error)?;
             source_server = Some(server.clone());
             Box::new(MysqlCopyStore::open(server).map_err(source_error)?)
         }
@@ -162,7 +162,7 @@ fn open_both(from: &StoreUrl, to: &StoreUrl) -> Result<SourceAndTarget, String> 
     let target: Box<dyn CopyableStore> = match to {
         StoreUrl::Sqlite(path) => Box::new(SqliteStore::open_for(StoreOpenMode::CopyInto, path).map_err(target_error)?),
         StoreUrl::Mysql(url) => {
-            let server = MysqlDatabase::new_for(StoreOpenMode::CopyInto, url).map_err(target_error)?;
+            let server = MysqlConnector::new_for(StoreOpenMode::CopyInto, url).map_err(target_error)?;
             if let Some(source) = source_server
                 && source.is_same_database(&server).map_err(target_error)?
             {

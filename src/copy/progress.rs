@@ -37,7 +37,7 @@ impl ProgressStyle {
 }
 
 /// The present step, and its progress.
-struct CopyStep {
+struct CopyStepProgress {
     title: String,
     done_rows: u64,
     total_rows: u64,
@@ -49,7 +49,7 @@ struct CopyStep {
 pub struct CopyProgress<W: Write> {
     out: W,
     style: ProgressStyle,
-    step: Option<CopyStep>,
+    step: Option<CopyStepProgress>,
 }
 
 impl<W: Write> CopyProgress<W> {
@@ -60,7 +60,7 @@ impl<W: Write> CopyProgress<W> {
 
     /// Begins a step with `total_rows` rows to do.
     pub fn begin(&mut self, title: String, total_rows: u64, now: Instant) {
-        let step = CopyStep { title, done_rows: 0, total_rows, began_at: now, shown_at: now };
+        let step = CopyStepProgress { title, done_rows: 0, total_rows, began_at: now, shown_at: now };
         if let ProgressStyle::Bar { .. } = self.style {
             self.show(&step, now);
         }
@@ -88,7 +88,7 @@ impl<W: Write> CopyProgress<W> {
         }
     }
 
-    fn show(&mut self, step: &CopyStep, now: Instant) {
+    fn show(&mut self, step: &CopyStepProgress, now: Instant) {
         let took = now.saturating_duration_since(step.began_at);
         let line = match self.style {
             // To the line's start, the line, and nothing of a longer one behind it.
@@ -99,18 +99,18 @@ impl<W: Write> CopyProgress<W> {
     }
 }
 
-fn sentence(step: &CopyStep, took: Duration) -> String {
-    let CopyStep { title, done_rows, total_rows, .. } = step;
+fn sentence(step: &CopyStepProgress, took: Duration) -> String {
+    let CopyStepProgress { title, done_rows, total_rows, .. } = step;
     let percent = percent(step);
     let rate = (*done_rows as f64 / took.as_secs_f64().max(0.001)) as u64;
     format!("{title}: {done_rows} of {total_rows} ({percent} %), {rate} rows/s")
 }
 
-fn percent(step: &CopyStep) -> u64 {
+fn percent(step: &CopyStepProgress) -> u64 {
     step.done_rows.saturating_mul(100).checked_div(step.total_rows).unwrap_or(100)
 }
 
-fn bar(step: &CopyStep, took: Duration, columns: usize) -> String {
+fn bar(step: &CopyStepProgress, took: Duration, columns: usize) -> String {
     let mut line = sentence(step, took);
     // As wide as the sentence leaves room for when it is at its longest, so that the bar keeps its
     // width.
@@ -128,9 +128,9 @@ fn bar(step: &CopyStep, took: Duration, columns: usize) -> String {
 mod tests {
     use super::*;
 
-    fn step(done_rows: u64, total_rows: u64) -> CopyStep {
+    fn step(done_rows: u64, total_rows: u64) -> CopyStepProgress {
         let now = Instant::now();
-        CopyStep { title: "copying pushes".to_owned(), done_rows, total_rows, began_at: now, shown_at: now }
+        CopyStepProgress { title: "copying pushes".to_owned(), done_rows, total_rows, began_at: now, shown_at: now }
     }
 
     #[test]

@@ -4,7 +4,9 @@
 use super::progress::CopyProgress;
 use crate::config::StoreUrl;
 use crate::store::StoreError;
-use crate::store::portable::{ColumnValue, CopyableStore, PageMax, Row, TABLES, TableSchema, row_weight_bytes};
+use crate::store::portable::{
+    CopyColumnValue, CopyReadLimits, CopyRow, CopyableStore, TABLES, TableSchema, row_weight_bytes,
+};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -32,10 +34,10 @@ impl StoreWithUrl<'_> {
 struct TablePageReader<'a, 'b> {
     source: &'a mut StoreWithUrl<'b>,
     table: &'static TableSchema,
-    after: Option<Row>,
+    after: Option<CopyRow>,
     rows_max: u32,
     /// Rows that were read but not returned yet, for a caller that wants single rows.
-    page: std::vec::IntoIter<Row>,
+    page: std::vec::IntoIter<CopyRow>,
 }
 
 impl<'a, 'b> TablePageReader<'a, 'b> {
@@ -44,8 +46,8 @@ impl<'a, 'b> TablePageReader<'a, 'b> {
     }
 
     /// The next rows; none at the end.
-    fn next(&mut self) -> Result<Vec<Row>, String> {
-        let max = PageMax { rows: self.rows_max, bytes: PAGE_BYTES_MAX };
+    fn next(&mut self) -> Result<Vec<CopyRow>, String> {
+        let max = CopyReadLimits { rows: self.rows_max, bytes: PAGE_BYTES_MAX };
         let page = self.source.store.read(self.table, self.after.as_deref(), max);
         let page = page.map_err(|error| self.source.cannot_read(self.table, &error))?;
         if let Some(last) = page.last() {
@@ -60,7 +62,7 @@ impl<'a, 'b> TablePageReader<'a, 'b> {
         Ok(page)
     }
 
-    fn next_row(&mut self) -> Result<Option<Row>, String> {
+    fn next_row(&mut self) -> Result<Option<CopyRow>, String> {
         if self.page.len() == 0 {
             self.page = self.next()?.into_iter();
         }
@@ -185,10 +187,10 @@ fn compare_table<W: Write>(
 }
 
 /// A key holds names and numbers, nothing secret.
-fn shown_key(key: &[ColumnValue]) -> String {
-    let one = |field: &ColumnValue| match field {
-        ColumnValue::Text(text) => format!("{text:?}"),
-        ColumnValue::Number(number) => number.to_string(),
+fn shown_key(key: &[CopyColumnValue]) -> String {
+    let one = |field: &CopyColumnValue| match field {
+        CopyColumnValue::Text(text) => format!("{text:?}"),
+        CopyColumnValue::Number(number) => number.to_string(),
     };
     key.iter().map(one).collect::<Vec<_>>().join(", ").chars().take(SHOWN_CHARS_MAX).collect()
 }

@@ -20,7 +20,7 @@ pub(super) const TIME_FORMAT: &[BorrowedFormatItem<'_>] =
 
 /// The purpose of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LogLineFormat {
+enum LogLineEscaping {
     /// `message key=value`, behind the time and the level.
     Text,
     /// One JSON object.
@@ -29,7 +29,7 @@ enum LogLineFormat {
 
 /// The message of a record and its fields.
 pub(super) fn text_of(record: &Record<'_>) -> String {
-    let mut line = LogLine { format: LogLineFormat::Text, text: String::with_capacity(160) };
+    let mut line = LogLine { format: LogLineEscaping::Text, text: String::with_capacity(160) };
     line.escaped(*record.args());
     // Neither the visitor nor writing into a String can fail.
     record.key_values().visit(&mut line).unwrap_or(());
@@ -52,13 +52,13 @@ pub(super) fn json_of_text(time: SystemTime, level: Level, text: &str) -> Vec<u8
 }
 
 struct LogLine {
-    format: LogLineFormat,
+    format: LogLineEscaping,
     text: String,
 }
 
 impl LogLine {
     fn begin(time: SystemTime, level: Level, target: Option<&str>, message: fmt::Arguments<'_>) -> Self {
-        let mut line = Self { format: LogLineFormat::Json, text: String::with_capacity(160) };
+        let mut line = Self { format: LogLineEscaping::Json, text: String::with_capacity(160) };
         // It can fail only for years far in the future or the past.
         let time = OffsetDateTime::from(time).format(TIME_FORMAT).unwrap_or_default();
         let level = level.as_str().to_ascii_lowercase();
@@ -85,7 +85,7 @@ impl LogLine {
     }
 
     fn escaped(&mut self, value: fmt::Arguments<'_>) {
-        let quotes = self.format == LogLineFormat::Json;
+        let quotes = self.format == LogLineEscaping::Json;
         let mut escaped =
             EscapingWriter { format: self.format, quotes, bytes_left: Some(TEXT_BYTES_MAX), out: &mut self.text };
         escaped.write_fmt(value).unwrap_or(());
@@ -95,7 +95,7 @@ impl LogLine {
     fn text_value(&mut self, value: &Value<'_>) {
         let from = self.text.len();
         let mut escaped = EscapingWriter {
-            format: LogLineFormat::Text,
+            format: LogLineEscaping::Text,
             quotes: true,
             bytes_left: Some(TEXT_BYTES_MAX),
             out: &mut self.text,
@@ -112,17 +112,17 @@ impl LogLine {
 impl<'kvs> VisitSource<'kvs> for LogLine {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
         match self.format {
-            LogLineFormat::Text => {
+            LogLineEscaping::Text => {
                 self.text.push(' ');
                 self.escaped(format_args!("{key}="));
                 self.text_value(&value);
             }
-            LogLineFormat::Json if value.to_u64().is_some() || value.to_bool().is_some() => {
+            LogLineEscaping::Json if value.to_u64().is_some() || value.to_bool().is_some() => {
                 self.text.push_str(",\"");
                 self.escaped(format_args!("{key}"));
                 write!(self.text, "\":{value}").unwrap_or(());
             }
-            LogLineFormat::Json => self.member(key.as_str(), format_args!("{value}")),
+            LogLineEscaping::Json => self.member(key.as_str(), format_args!("{value}")),
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl<'kvs> VisitSource<'kvs> for LogLine {
 
 /// Writes arbitrary text into a line, escaped.
 struct EscapingWriter<'a> {
-    format: LogLineFormat,
+    format: LogLineEscaping,
     /// Quotes and backslashes are escaped as well.
     quotes: bool,
     /// The number of bytes that may still be written; `None`: the text was cut.
@@ -151,7 +151,7 @@ impl fmt::Write for EscapingWriter<'_> {
                 self.out.extend(['\\', char]);
             } else if is_shown(char) {
                 self.out.push(char);
-            } else if self.format == LogLineFormat::Json {
+            } else if self.format == LogLineEscaping::Json {
                 for unit in char.encode_utf16(&mut [0; 2]) {
                     write!(self.out, "\\u{unit:04x}")?;
                 }
@@ -173,13 +173,13 @@ mod tests {
     use super::*;
     use std::time::{Duration, UNIX_EPOCH};
 
-    fn line(form: LogLineFormat, level: Level, message: &str, user: &str) -> String {
+    fn line(form: LogLineEscaping, level: Level, message: &str, user: &str) -> String {
         let pairs = [("conn", Value::from("7.0")), ("count", Value::from(3_u64)), ("user", Value::from(user))];
         let args = format_args!("{message}");
         let record = Record::builder().level(level).target("hongyan::net").args(args).key_values(&pairs).build();
         match form {
-            LogLineFormat::Text => text_of(&record) + "\n",
-            LogLineFormat::Json => {
+            LogLineEscaping::Text => text_of(&record) + "\n",
+            LogLineEscaping::Json => {
                 let time = UNIX_EPOCH + Duration::from_micros(1_652_791_027_000_042);
                 String::from_utf8(json_of(time, &record)).unwrap()
             }
@@ -189,17 +189,17 @@ mod tests {
     #[test]
     fn the_forms_of_a_line() {
         assert_eq!(
-            line(LogLineFormat::Text, Level::Info, "wrong password", "ann"),
+            line(LogLineEscaping::Text, Level::Info, "wrong password", "ann"),
             "wrong password conn=7.0 count=3 user=ann\n"
         );
-        assert_eq!(line(LogLineFormat::Text, Level::Info, "refused", ""), "refused conn=7.0 count=3 user=\"\"\n");
+        assert_eq!(line(LogLineEscaping::Text, Level::Info, "refused", ""), "refused conn=7.0 count=3 user=\"\"\n");
         assert_eq!(
-            line(LogLineFormat::Json, Level::Info, "wrong \"password\"", "ann"),
+            line(LogLineEscaping::Json, Level::Info, "wrong \"password\"", "ann"),
             "{\"time\":\"2022-05-17T12:37:07.000042Z\",\"level\":\"info\",\"message\":\"wrong \\\"password\\\"\",\
              \"conn\":\"7.0\",\"count\":3,\"user\":\"ann\"}\n"
         );
         let debug: serde_json::Value =
-            serde_json::from_str(&line(LogLineFormat::Json, Level::Debug, "x", "y")).unwrap();
+            serde_json::from_str(&line(LogLineEscaping::Json, Level::Debug, "x", "y")).unwrap();
         assert_eq!(debug["target"], "hongyan::net");
     }
 
@@ -218,10 +218,10 @@ mod tests {
             ("安娜", "\"安娜\""),
             ("ที่", "\"ที่\""),
         ] {
-            let said = line(LogLineFormat::Text, Level::Info, "m", user);
+            let said = line(LogLineEscaping::Text, Level::Info, "m", user);
             assert!(said == format!("m conn=7.0 count=3 user={text}\n"), "{said}");
-            let in_message = line(LogLineFormat::Text, Level::Info, user, "u");
-            let json = line(LogLineFormat::Json, Level::Info, user, user);
+            let in_message = line(LogLineEscaping::Text, Level::Info, user, "u");
+            let json = line(LogLineEscaping::Json, Level::Info, user, user);
             for said in [&said, &in_message, &json] {
                 assert_eq!(said.matches('\n').count(), 1, "{said:?}");
                 assert!(said.trim_end().chars().all(is_shown), "{said:?}");
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_long_log_line_is_cut() {
-        let said = line(LogLineFormat::Text, Level::Info, &"é".repeat(100_000), "u");
+        let said = line(LogLineEscaping::Text, Level::Info, &"é".repeat(100_000), "u");
         assert!(said.len() < TEXT_BYTES_MAX + 200 && said.contains("é… conn=7.0"), "{}", said.len());
     }
 }

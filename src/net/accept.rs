@@ -2,7 +2,7 @@
 //! client can cause.
 
 use super::conns::{LISTENER, token_of};
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::socket::Socket;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry};
@@ -68,14 +68,14 @@ impl LoopAcceptor {
     }
 
     /// Accepts waiting connections.
-    pub(super) fn accept(&mut self, hub: &mut Hub<Socket>, registry: &Registry, now_ms: u64) {
+    pub(super) fn accept(&mut self, hub: &mut ConnectionHub<Socket>, registry: &Registry, now_ms: u64) {
         if self.ready {
             self.accept_waiting(hub, registry, now_ms);
         }
     }
 
     #[inline(never)]
-    fn accept_waiting(&mut self, hub: &mut Hub<Socket>, registry: &Registry, now_ms: u64) {
+    fn accept_waiting(&mut self, hub: &mut ConnectionHub<Socket>, registry: &Registry, now_ms: u64) {
         if let Some((until_ms, removed)) = self.pause {
             if now_ms < until_ms && hub.removed_count() == removed {
                 return;
@@ -111,7 +111,7 @@ impl LoopAcceptor {
     }
 
     #[inline(never)]
-    fn take(&mut self, mut stream: TcpStream, peer: SocketAddr, hub: &mut Hub<Socket>, registry: &Registry) {
+    fn take(&mut self, mut stream: TcpStream, peer: SocketAddr, hub: &mut ConnectionHub<Socket>, registry: &Registry) {
         if hub.conns_len() >= self.conns_max {
             hub.counters_mut().refused_at_limit += 1;
             if !std::mem::replace(&mut self.full, true) {

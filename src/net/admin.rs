@@ -5,17 +5,17 @@
 
 use super::census::ConnectionCounts;
 use super::counters::Counters;
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
 use crate::bus::BusFigures;
 use crate::chat::contract::{
-    AdminAnswer, AdminRequest, AdminTicket, ClusterCounters, ClusterGauges, ConnId, CoreEvent, MessageTotals, NodeId,
+    AdminAnswer, AdminRequest, AdminTicket, ClusterCounters, ClusterGauges, ConnId, CoreInput, MessageTotals, NodeId,
     NodeLinkReport, UnackedPushGauges,
 };
 use crate::histogram::Histogram;
 use crate::protocol::http::ServerHealth;
 pub use crate::store::cluster::{
-    ClusterFigures, ClusterMembers, ClusterMembersReader, ForgetNodeResult, NodeDirectory, NodeLiveness, NodeStatus,
+    ClusterFigures, ClusterMembers, ClusterMembersReader, ForgetNodeResult, NodeLiveness, NodeStatus, SharedNodeNames,
 };
 use crate::store::pool::StoreHealth;
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ pub enum LoopAnswer {
         /// This node; `None`: the server is no node of a cluster.
         node: Option<NodeId>,
         /// The names of the nodes; of none, if the server is none.
-        names: NodeDirectory,
+        names: SharedNodeNames,
     },
     /// Too many calls wait for their answers.
     Busy,
@@ -163,17 +163,17 @@ impl LoopCaller {
 
 /// The loop's side of the channel.
 #[derive(Debug)]
-pub struct LoopCalls {
+pub struct LoopCallReceiver {
     calls: Receiver<LoopCall>,
     waiting_max: usize,
 }
 
 /// A channel for at most `callers_max` callers at a time. `wake` wakes the loop.
 #[must_use]
-pub fn channel(callers_max: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (LoopCaller, LoopCalls) {
+pub fn channel(callers_max: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (LoopCaller, LoopCallReceiver) {
     let (sender, calls) = sync_channel(callers_max.max(1));
     // A caller that has given up leaves its call until the core answers it.
-    (LoopCaller { calls: sender, wake }, LoopCalls { calls, waiting_max: 4 * callers_max.max(1) })
+    (LoopCaller { calls: sender, wake }, LoopCallReceiver { calls, waiting_max: 4 * callers_max.max(1) })
 }
 
 /// The parts of a snapshot that only the loop knows.
@@ -191,9 +191,9 @@ pub(super) struct PendingAdminCalls {
     last_ticket: u64,
 }
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Takes some of the waiting calls. `true`: there may be more.
-    pub(super) fn take_calls(&mut self, calls: &LoopCalls, of_loop: &LoopFigures<'_>) -> bool {
+    pub(super) fn take_calls(&mut self, calls: &LoopCallReceiver, of_loop: &LoopFigures<'_>) -> bool {
         for _ in 0..CALLS_PER_TURN {
             let Ok(LoopCall { question, reply }) = calls.calls.try_recv() else { return false };
             match question {
@@ -206,7 +206,7 @@ impl<S: NonblockingStream> Hub<S> {
                     self.admin_calls.last_ticket += 1;
                     let ticket = AdminTicket(self.admin_calls.last_ticket);
                     self.admin_calls.waiting.insert(ticket, reply);
-                    self.dispatch(CoreEvent::Admin { ticket, request });
+                    self.dispatch(CoreInput::Admin { ticket, request });
                 }
             }
         }

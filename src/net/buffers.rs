@@ -2,7 +2,7 @@
 //! served, so that an idle connection owns none.
 
 use super::output::SpareBuffers;
-use super::tls::TlsReadBuffers;
+use super::tls::SharedTlsReadBuffers;
 use super::unused_input::UnusedInput;
 use crate::protocol::envelope::ContentBuffer;
 
@@ -18,7 +18,7 @@ pub(super) struct SharedBuffers {
     /// An envelope of the connection being served that may not be handed in yet.
     paused_envelope: Vec<u8>,
     /// The buffers into which TLS records are read.
-    tls_buffers: TlsReadBuffers,
+    tls_buffers: SharedTlsReadBuffers,
     /// The buffer in which output is encrypted.
     pub(super) sealed: Vec<u8>,
     /// Spare output buffers.
@@ -31,7 +31,7 @@ impl Default for SharedBuffers {
             read_buffer: vec![0; READ_BYTES],
             scratch: ContentBuffer::default(),
             paused_envelope: Vec::new(),
-            tls_buffers: TlsReadBuffers::default(),
+            tls_buffers: SharedTlsReadBuffers::default(),
             sealed: Vec::new(),
             spare: SpareBuffers::default(),
         }
@@ -53,12 +53,12 @@ impl SharedBuffers {
 
     /// Lends the buffers for TLS records.
     #[must_use]
-    pub(super) fn lend_opened(&mut self) -> TlsReadBuffers {
+    pub(super) fn lend_opened(&mut self) -> SharedTlsReadBuffers {
         std::mem::take(&mut self.tls_buffers)
     }
 
     /// Takes the buffers for TLS records back.
-    pub(super) fn return_opened(&mut self, opened: TlsReadBuffers) {
+    pub(super) fn return_opened(&mut self, opened: SharedTlsReadBuffers) {
         self.tls_buffers = opened;
     }
 

@@ -2,14 +2,14 @@
 //! counted.
 
 use super::conn::Conn;
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
 use super::wire::Framing;
 use crate::chat::contract::ConnId;
 
 /// The transport of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum TransportKind {
     /// No input that shows it has arrived.
     Unknown,
     /// Envelopes on plain TCP.
@@ -22,26 +22,27 @@ pub enum Transport {
 
 /// The kind of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnKind {
+pub struct ClientConnKind {
     /// Its transport.
-    pub transport: Transport,
+    pub transport: TransportKind,
     /// Over TLS.
     pub is_tls: bool,
     /// A user is or was logged in on it.
     pub is_logged_in: bool,
 }
 
-const TRANSPORTS: [Transport; 4] = [Transport::Unknown, Transport::Raw, Transport::Http, Transport::WebSocket];
+const TRANSPORTS: [TransportKind; 4] =
+    [TransportKind::Unknown, TransportKind::Raw, TransportKind::Http, TransportKind::WebSocket];
 const TLS: usize = 4;
 const LOGGED_IN: usize = 8;
 const KINDS: usize = 16;
 
 fn index_of<S>(conn: &Conn<S>) -> u8 {
     let transport = match conn.framing {
-        Framing::Unknown => Transport::Unknown,
-        Framing::Lines => Transport::Raw,
-        Framing::Http => Transport::Http,
-        Framing::WebSocket => Transport::WebSocket,
+        Framing::Unknown => TransportKind::Unknown,
+        Framing::Lines => TransportKind::Raw,
+        Framing::Http => TransportKind::Http,
+        Framing::WebSocket => TransportKind::WebSocket,
     };
     let tls = if conn.tls.is_some() { TLS } else { 0 };
     let logged_in = if conn.had_login { LOGGED_IN } else { 0 };
@@ -60,10 +61,10 @@ pub struct ConnectionCounts {
 
 impl ConnectionCounts {
     /// Each possible kind, with its number of connections.
-    pub fn kinds(&self) -> impl Iterator<Item = (ConnKind, usize)> + '_ {
+    pub fn kinds(&self) -> impl Iterator<Item = (ClientConnKind, usize)> + '_ {
         self.open.iter().enumerate().map(|(index, &count)| {
             let transport = TRANSPORTS[index % TRANSPORTS.len()];
-            (ConnKind { transport, is_tls: index & TLS != 0, is_logged_in: index & LOGGED_IN != 0 }, count)
+            (ClientConnKind { transport, is_tls: index & TLS != 0, is_logged_in: index & LOGGED_IN != 0 }, count)
         })
     }
 
@@ -88,7 +89,7 @@ impl ConnectionCounts {
     }
 }
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Counts a connection that was just opened.
     pub(super) fn count_opened(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
@@ -130,7 +131,7 @@ mod tests {
             assert_eq!(*count, index);
             assert!(kinds.iter().filter(|(other, _)| other == kind).count() == 1);
         }
-        let (kind, _) = kinds[Transport::WebSocket as usize + TLS];
-        assert_eq!(kind, ConnKind { transport: Transport::WebSocket, is_tls: true, is_logged_in: false });
+        let (kind, _) = kinds[TransportKind::WebSocket as usize + TLS];
+        assert_eq!(kind, ClientConnKind { transport: TransportKind::WebSocket, is_tls: true, is_logged_in: false });
     }
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 /// The permission to open one connection.
 #[derive(Debug)]
 #[must_use]
-pub enum AdmittedConnection {
+pub enum ConnectionPermit {
     /// It counts for this address.
     Client(Option<AddressKey>),
     /// It comes from a trusted proxy with this address; the client's address will be known later.
@@ -48,16 +48,16 @@ impl ClientAddresses {
     }
 
     /// May one more connection from this address be opened? `None`: it has reached the limit.
-    pub(super) fn admit(&mut self, address: IpAddr) -> Option<AdmittedConnection> {
+    pub(super) fn admit(&mut self, address: IpAddr) -> Option<ConnectionPermit> {
         if self.proxied.trusts(address) {
-            return Some(AdmittedConnection::Proxy(address));
+            return Some(ConnectionPermit::Proxy(address));
         }
-        self.count(address).map(AdmittedConnection::Client)
+        self.count(address).map(ConnectionPermit::Client)
     }
 
     /// An admitted connection was not opened.
-    pub(super) fn cancel(&mut self, admitted: AdmittedConnection) {
-        if let AdmittedConnection::Client(address_key) = admitted {
+    pub(super) fn cancel(&mut self, admitted: ConnectionPermit) {
+        if let ConnectionPermit::Client(address_key) = admitted {
             self.per_address.remove(address_key);
         }
     }
@@ -90,9 +90,9 @@ mod tests {
     const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 1));
     const ID: ConnId = ConnId { slot: 1, generation: 0 };
 
-    fn key(admitted: Option<AdmittedConnection>) -> Option<AddressKey> {
+    fn key(admitted: Option<ConnectionPermit>) -> Option<AddressKey> {
         match admitted {
-            Some(AdmittedConnection::Client(address_key)) => address_key,
+            Some(ConnectionPermit::Client(address_key)) => address_key,
             other => panic!("{other:?}"),
         }
     }
@@ -116,7 +116,7 @@ mod tests {
         let mut addresses = ClientAddresses::new(1, [1, 2]);
         addresses.proxied.trust(Networks::parse("198.51.100.1").unwrap());
         for slot in 1..=3 {
-            let Some(AdmittedConnection::Proxy(proxy)) = addresses.admit(PROXY) else { panic!("it is trusted") };
+            let Some(ConnectionPermit::Proxy(proxy)) = addresses.admit(PROXY) else { panic!("it is trusted") };
             addresses.proxied.note_opened(ConnId { slot, generation: 0 }, proxy);
         }
         // This one never tells of a client, and counts for the proxy itself.

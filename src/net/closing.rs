@@ -3,13 +3,13 @@
 
 use super::conn::ReadResult;
 use super::counters::CloseCause;
-use super::deadlines::OutputCheck;
-use super::hub::Hub;
+use super::deadlines::OutputStallCheckResult;
+use super::hub::ConnectionHub;
 use super::output::SocketWriteResult;
 use super::socket::NonblockingStream;
-use super::state::{FinalOutputMode, HubListFlags, WriteState};
-use super::wire::{Framing, InputDecoder};
-use crate::chat::contract::{ConnId, CoreEvent};
+use super::state::{ConnectionListFlags, FinalOutputMode, WriteState};
+use super::wire::{ConnInputDecoder, Framing};
+use crate::chat::contract::{ConnId, CoreInput};
 use std::collections::HashSet;
 
 /// The number of bytes that are read and dropped in a microsecond of work.
@@ -26,14 +26,14 @@ const HALF_CLOSED_PER_TURN: usize = 128;
 /// The number of expired connections that are closed in one turn, for the same reason.
 const EXPIRED_PER_TURN: usize = 128;
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Closes a connection on behalf of the shell, and tells the core. Does nothing if it is
     /// closing already.
     #[inline(never)]
     pub(super) fn close(&mut self, id: ConnId, cause: CloseCause) {
         if self.conns.get(id).is_some_and(super::conn::Conn::is_open) {
             self.begin_close(id, cause);
-            self.dispatch(CoreEvent::Closed { conn: id });
+            self.dispatch(CoreInput::Closed { conn: id });
         }
     }
 
@@ -78,7 +78,7 @@ impl<S: NonblockingStream> Hub<S> {
             let waits_for_head = self.conns.get(id).is_some_and(|conn| {
                 // A connection that is sent a file has sent its request in time.
                 conn.is_handshaking()
-                    || (conn.framing == Framing::Http && !matches!(conn.decoder, InputDecoder::File(_)))
+                    || (conn.framing == Framing::Http && !matches!(conn.decoder, ConnInputDecoder::File(_)))
             });
             if waits_for_head || self.addresses.proxied.is_in_header(id) {
                 self.close(id, CloseCause::HandshakeTimeout);
@@ -117,14 +117,14 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Closes a connection that has taken nothing of its output for too long.
     #[cold]
-    fn on_watched(&mut self, id: ConnId, watched: OutputCheck) {
+    fn on_watched(&mut self, id: ConnId, watched: OutputStallCheckResult) {
         match watched {
-            OutputCheck::Stuck => self.close(id, CloseCause::OutputTimeout),
-            OutputCheck::Takes => {}
+            OutputStallCheckResult::Stuck => self.close(id, CloseCause::OutputTimeout),
+            OutputStallCheckResult::Takes => {}
             // If output waits again, it will be watched again.
-            OutputCheck::Out => {
+            OutputStallCheckResult::Out => {
                 if let Some(conn) = self.conns.get_mut(id) {
-                    conn.lists.leave(HubListFlags::WATCHED);
+                    conn.lists.leave(ConnectionListFlags::WATCHED);
                 }
             }
         }
@@ -202,7 +202,7 @@ impl<S: NonblockingStream> Hub<S> {
             // All output is written and all input is read: closing now loses nothing.
             return false;
         }
-        if conn.lists.enter(HubListFlags::LINGERING) {
+        if conn.lists.enter(ConnectionListFlags::LINGERING) {
             self.deadlines.start_closing(self.clock.now_ms(), id);
         }
         if ended && conn.read.is_readable() {

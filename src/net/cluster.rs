@@ -1,21 +1,21 @@
 //! The exchange between the core and the other nodes of a cluster.
 
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
 use crate::bus::{Bus, BusEvent, BusFigures};
-use crate::chat::contract::{BusFrame, CoreEvent, NodeId, NodeIncarnation, NodeMessage};
-use crate::store::cluster::{ClusterEvent, ClusterFigures, ClusterHandle, ClusterMembersReader, NodeDirectory};
+use crate::chat::contract::{BusFrame, CoreInput, NodeId, NodeIncarnation, NodeMessage};
+use crate::store::cluster::{ClusterEvent, ClusterFigures, ClusterHandle, ClusterMembersReader, SharedNodeNames};
 
 /// The ways to the other nodes, if this server is a node of a cluster.
 #[derive(Default)]
-pub(super) struct NodeTransport {
+pub(super) struct InterNodeChannels {
     /// The way through the database.
     cluster: Option<ClusterHandle>,
     /// The way over a bus.
     bus: Option<Box<dyn Bus>>,
 }
 
-impl NodeTransport {
+impl InterNodeChannels {
     /// These ways; none if this server is alone.
     pub(super) fn new(cluster: Option<ClusterHandle>, bus: Option<Box<dyn Bus>>) -> Self {
         Self { cluster, bus }
@@ -103,7 +103,7 @@ impl NodeTransport {
     }
 
     /// The names of the nodes.
-    pub(super) fn directory(&self) -> NodeDirectory {
+    pub(super) fn directory(&self) -> SharedNodeNames {
         self.cluster.as_ref().map(ClusterHandle::directory).unwrap_or_default()
     }
 
@@ -123,23 +123,23 @@ impl NodeTransport {
     }
 }
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Hands in views of the database, and the records of other nodes.
     pub(super) fn hand_in_cluster_events(&mut self) {
         let Some(events) = self.nodes.take_cluster_events() else { return };
         for event in events {
             self.dispatch(match event {
-                ClusterEvent::View(view) => CoreEvent::View(view),
-                ClusterEvent::Record { from, record } => CoreEvent::Record { from, record },
+                ClusterEvent::View(view) => CoreInput::View(view),
+                ClusterEvent::Record { from, record } => CoreInput::Record { from, record },
             });
         }
         for event in self.nodes.take_bus_events() {
             self.dispatch(match event {
                 BusEvent::Works(works) => {
                     self.nodes.note_bus_works(works);
-                    CoreEvent::BusWorks(works)
+                    CoreInput::BusWorks(works)
                 }
-                BusEvent::Frame { from, frame } => CoreEvent::Bus { from, frame },
+                BusEvent::Frame { from, frame } => CoreInput::Bus { from, frame },
             });
         }
     }
@@ -147,7 +147,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// Publishes all records of a turn for other nodes together.
     pub(super) fn end_turn_on_bus(&mut self) {
         if self.chat.publishes() {
-            self.dispatch(CoreEvent::TurnEnded);
+            self.dispatch(CoreInput::TurnEnded);
         }
     }
 

@@ -63,7 +63,7 @@ struct CompactKeyCipher<A: ?Sized + 'static>(&'static A);
 
 /// A key, and the data for its nonces: one IV for TLS 1.3; two parts for TLS 1.2, which together
 /// are no longer.
-struct CompactTlsKey<A: ?Sized + 'static> {
+struct CompactTlsTrafficKey<A: ?Sized + 'static> {
     cipher: &'static A,
     key: AeadKey,
     iv: [u8; IV_BYTES_MAX],
@@ -73,7 +73,7 @@ struct CompactTlsKey<A: ?Sized + 'static> {
     overhead: u16,
 }
 
-impl<A: ?Sized> CompactTlsKey<A> {
+impl<A: ?Sized> CompactTlsTrafficKey<A> {
     /// `None`: this key cannot be kept compact.
     fn new(cipher: &'static A, key: &AeadKey, iv: &[u8], extra: &[u8]) -> Option<Self> {
         let mut both = [0; IV_BYTES_MAX];
@@ -109,7 +109,7 @@ trait CompactKeyExpander: Send + Sync {
     fn decrypter(&self) -> Result<Box<dyn MessageDecrypter>, Error>;
 }
 
-impl CompactKeyExpander for CompactTlsKey<dyn Tls13AeadAlgorithm> {
+impl CompactKeyExpander for CompactTlsTrafficKey<dyn Tls13AeadAlgorithm> {
     fn encrypter(&self) -> Result<Box<dyn MessageEncrypter>, Error> {
         Ok(self.cipher.encrypter(self.key()?, Iv::from(self.iv)))
     }
@@ -119,7 +119,7 @@ impl CompactKeyExpander for CompactTlsKey<dyn Tls13AeadAlgorithm> {
     }
 }
 
-impl CompactKeyExpander for CompactTlsKey<dyn Tls12AeadAlgorithm> {
+impl CompactKeyExpander for CompactTlsTrafficKey<dyn Tls12AeadAlgorithm> {
     fn encrypter(&self) -> Result<Box<dyn MessageEncrypter>, Error> {
         let (iv, extra) = self.ivs();
         Ok(self.cipher.encrypter(self.key()?, iv, extra))
@@ -131,7 +131,7 @@ impl CompactKeyExpander for CompactTlsKey<dyn Tls12AeadAlgorithm> {
     }
 }
 
-impl<A: ?Sized> MessageEncrypter for CompactTlsKey<A>
+impl<A: ?Sized> MessageEncrypter for CompactTlsTrafficKey<A>
 where
     Self: CompactKeyExpander,
 {
@@ -144,7 +144,7 @@ where
     }
 }
 
-impl<A: ?Sized> MessageDecrypter for CompactTlsKey<A>
+impl<A: ?Sized> MessageDecrypter for CompactTlsTrafficKey<A>
 where
     Self: CompactKeyExpander,
 {
@@ -155,7 +155,7 @@ where
 
 impl Tls13AeadAlgorithm for CompactKeyCipher<dyn Tls13AeadAlgorithm> {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
-        let kept = CompactTlsKey::new(self.0, &key, iv.as_ref(), &[]);
+        let kept = CompactTlsTrafficKey::new(self.0, &key, iv.as_ref(), &[]);
         let expanded = self.0.encrypter(key, iv);
         match kept {
             Some(kept) => Box::new(kept.with_overhead(&*expanded)),
@@ -164,7 +164,7 @@ impl Tls13AeadAlgorithm for CompactKeyCipher<dyn Tls13AeadAlgorithm> {
     }
 
     fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
-        match CompactTlsKey::new(self.0, &key, iv.as_ref(), &[]) {
+        match CompactTlsTrafficKey::new(self.0, &key, iv.as_ref(), &[]) {
             Some(kept) => Box::new(kept),
             None => self.0.decrypter(key, iv),
         }
@@ -181,7 +181,7 @@ impl Tls13AeadAlgorithm for CompactKeyCipher<dyn Tls13AeadAlgorithm> {
 
 impl Tls12AeadAlgorithm for CompactKeyCipher<dyn Tls12AeadAlgorithm> {
     fn encrypter(&self, key: AeadKey, iv: &[u8], extra: &[u8]) -> Box<dyn MessageEncrypter> {
-        let kept = CompactTlsKey::new(self.0, &key, iv, extra);
+        let kept = CompactTlsTrafficKey::new(self.0, &key, iv, extra);
         let expanded = self.0.encrypter(key, iv, extra);
         match kept {
             Some(kept) => Box::new(kept.with_overhead(&*expanded)),
@@ -190,7 +190,7 @@ impl Tls12AeadAlgorithm for CompactKeyCipher<dyn Tls12AeadAlgorithm> {
     }
 
     fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
-        match CompactTlsKey::new(self.0, &key, iv, &[]) {
+        match CompactTlsTrafficKey::new(self.0, &key, iv, &[]) {
             Some(kept) => Box::new(kept),
             None => self.0.decrypter(key, iv),
         }

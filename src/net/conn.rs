@@ -4,10 +4,10 @@ use super::buffers::SharedBuffers;
 use super::counters::CloseCause;
 use super::output::{PendingOutput, SocketWriteResult, SpareBuffers};
 use super::socket::NonblockingStream;
-use super::state::{ConnectionReadState, HubListFlags, WriteState};
-use super::tls::{EncryptingSocket, TlsDecryptResult, TlsReadBuffers, TlsSession};
+use super::state::{ConnectionListFlags, ConnectionReadState, WriteState};
+use super::tls::{SharedTlsReadBuffers, TlsDecryptResult, TlsSession, TlsSocketWriter};
 use super::unused_input::UnusedInput;
-use super::wire::{Framing, InputDecoder};
+use super::wire::{ConnInputDecoder, Framing};
 use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -52,15 +52,15 @@ impl InputWaitReasons {
     }
 }
 
-/// The kinds of input that may be handed to the core.
+/// How much of a connection's input is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AllowedInputKinds {
-    /// Everything.
-    All,
-    /// Only input that passes paused requests.
-    ExceptRequests,
-    /// Nothing.
-    None,
+pub enum InputPauseLevel {
+    /// Everything is handed to the core.
+    NotPaused,
+    /// Only input that passes paused requests is.
+    RequestsPaused,
+    /// Nothing is.
+    AllPaused,
 }
 
 /// The result of a read.
@@ -88,7 +88,7 @@ pub struct Conn<S> {
     /// The key of its address.
     pub address_key: Option<AddressKey>,
     /// How its input is read.
-    pub decoder: InputDecoder,
+    pub decoder: ConnInputDecoder,
     /// How its output is wrapped.
     pub framing: Framing,
     /// Unused input: first bytes that do not show the protocol yet, input beyond its quantum, or
@@ -108,7 +108,7 @@ pub struct Conn<S> {
     /// since.
     pub debt_us: u16,
     /// The lists of the hub that it is on.
-    pub lists: HubListFlags,
+    pub lists: ConnectionListFlags,
     /// A user is or was logged in on it.
     pub had_login: bool,
     /// The memory of its input at the last count, in bytes.
@@ -123,7 +123,7 @@ impl<S: NonblockingStream> Conn<S> {
             socket,
             tls: None,
             address_key,
-            decoder: InputDecoder::default(),
+            decoder: ConnInputDecoder::default(),
             framing: Framing::default(),
             input: None,
             output: PendingOutput::default(),
@@ -132,7 +132,7 @@ impl<S: NonblockingStream> Conn<S> {
             write: WriteState::default(),
             input_waits: InputWaitReasons::default(),
             debt_us: 0,
-            lists: HubListFlags::default(),
+            lists: ConnectionListFlags::default(),
             had_login: false,
             counted_input: 0,
         }
@@ -174,21 +174,21 @@ impl<S: NonblockingStream> Conn<S> {
 
     /// The kinds of its input that may be handed to the core now.
     #[must_use]
-    pub fn allowed_input(&self) -> AllowedInputKinds {
+    pub fn input_pause(&self) -> InputPauseLevel {
         match self.input_waits {
-            _ if !self.is_open() => AllowedInputKinds::None,
-            waits if waits == InputWaitReasons::default() => AllowedInputKinds::All,
+            _ if !self.is_open() => InputPauseLevel::AllPaused,
+            waits if waits == InputWaitReasons::default() => InputPauseLevel::NotPaused,
             waits if waits.has(InputWaitReasons::ALL) || waits.has(InputWaitReasons::STALLED) => {
-                AllowedInputKinds::None
+                InputPauseLevel::AllPaused
             }
-            _ => AllowedInputKinds::ExceptRequests,
+            _ => InputPauseLevel::RequestsPaused,
         }
     }
 
     /// May anything be read?
     #[must_use]
     pub fn can_read(&self) -> bool {
-        self.allowed_input() != AllowedInputKinds::None
+        self.input_pause() != InputPauseLevel::AllPaused
     }
 
     /// Reads once into `buffer`, and remembers whether there may be more.
@@ -224,7 +224,7 @@ impl<S: NonblockingStream> Conn<S> {
 
     /// Like [`fill`](Self::fill) with TLS: reads records once, at most `bytes_max`, and decrypts
     /// the complete ones. Gives the size of the plaintext, which may be 0.
-    pub(super) fn fill_tls(&mut self, buffers: &mut TlsReadBuffers, bytes_max: usize) -> ReadResult {
+    pub(super) fn fill_tls(&mut self, buffers: &mut SharedTlsReadBuffers, bytes_max: usize) -> ReadResult {
         let Some(mut tls) = self.tls.take() else { return ReadResult::Blocked };
         let filled = self.fill(tls.space(buffers, bytes_max));
         let opened = match filled {
@@ -278,7 +278,7 @@ impl<S: NonblockingStream> Conn<S> {
         let Some(tls) = &mut self.tls else { return Ok(SocketWriteResult::All) };
         let mut written = SocketWriteResult::All;
         if tls.can_seal() {
-            let mut sealing = EncryptingSocket { tls, socket: &mut self.socket, sealed: &mut buffers.sealed };
+            let mut sealing = TlsSocketWriter { tls, socket: &mut self.socket, sealed: &mut buffers.sealed };
             written = self.output.flush(&mut sealing, &mut buffers.spare)?;
         } else if !self.write.is_open() {
             // The client cannot read it any more, or could not read it yet.
@@ -337,7 +337,7 @@ impl<S: NonblockingStream> Conn<S> {
     /// Begins to close it: drops input, and sends a WebSocket the close code.
     pub fn begin_close(&mut self, cause: CloseCause, spare: &mut SpareBuffers) {
         self.input = None;
-        self.decoder = InputDecoder::default();
+        self.decoder = ConnInputDecoder::default();
         self.write = WriteState::after_close(cause);
         if self.write == WriteState::Dead {
             self.output.clear(spare);

@@ -20,11 +20,11 @@ const HANDSHAKE_STEPS: u64 = 50;
 const DRAINED_EVERY_MS: u64 = 1_000;
 
 /// Connections in the order of their deadlines.
-type DeadlineQueue = VecDeque<(u64, ConnId)>;
+type ConnDeadlineQueue = VecDeque<(u64, ConnId)>;
 
 /// When a connection last took some of its waiting output.
 #[derive(Clone, Copy, Debug)]
-struct LastOutputTimes {
+struct OutputStallWatch {
     /// The last time.
     at_ms: u64,
     /// When the core was last told so.
@@ -33,7 +33,7 @@ struct LastOutputTimes {
 
 /// The result of checking a watched connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OutputCheck {
+pub(super) enum OutputStallCheckResult {
     /// All its output is written. It is not watched any more.
     Out,
     /// It took some output recently, and is still watched.
@@ -44,32 +44,32 @@ pub(super) enum OutputCheck {
 
 /// The deadlines of all connections.
 #[derive(Debug)]
-pub(super) struct Deadlines {
+pub(super) struct ConnectionDeadlines {
     handshake_timeout_ms: u64,
     output_timeout_ms: u64,
     /// Closing connections whose last frames wait.
-    closing: DeadlineQueue,
+    closing: ConnDeadlineQueue,
     /// Connections whose client has ended its side and may wait for answers.
-    half_closed: DeadlineQueue,
+    half_closed: ConnDeadlineQueue,
     /// Connections with a TLS handshake or an HTTP request in progress.
-    handshakes: DeadlineQueue,
+    handshakes: ConnDeadlineQueue,
     /// Connections whose output waits, or has waited since the last check.
-    watched: DeadlineQueue,
+    watched: ConnDeadlineQueue,
     /// For each connection whose output waits, when it last took some of it.
-    last_output: HashMap<ConnId, LastOutputTimes>,
+    last_output: HashMap<ConnId, OutputStallWatch>,
 }
 
-impl Deadlines {
+impl ConnectionDeadlines {
     /// No deadlines yet.
     #[must_use]
     pub(super) fn new(handshake_timeout_ms: u64, output_timeout_ms: u64) -> Self {
         Self {
             handshake_timeout_ms,
             output_timeout_ms,
-            closing: DeadlineQueue::new(),
-            half_closed: DeadlineQueue::new(),
-            handshakes: DeadlineQueue::new(),
-            watched: DeadlineQueue::new(),
+            closing: ConnDeadlineQueue::new(),
+            half_closed: ConnDeadlineQueue::new(),
+            handshakes: ConnDeadlineQueue::new(),
+            watched: ConnDeadlineQueue::new(),
             last_output: HashMap::new(),
         }
     }
@@ -84,7 +84,7 @@ impl Deadlines {
     /// The next deadline.
     #[must_use]
     pub(super) fn next_ms(&self) -> Option<u64> {
-        let first_ms = |queue: &DeadlineQueue| queue.front().map(|(due_ms, _)| *due_ms);
+        let first_ms = |queue: &ConnDeadlineQueue| queue.front().map(|(due_ms, _)| *due_ms);
         let step_ms = (self.handshake_timeout_ms / HANDSHAKE_STEPS).max(1);
         let handshake_ms = first_ms(&self.handshakes).map(|due_ms| due_ms.next_multiple_of(step_ms));
         [first_ms(&self.closing), first_ms(&self.half_closed), handshake_ms, first_ms(&self.watched)]
@@ -128,7 +128,7 @@ impl Deadlines {
 
     /// Output of a connection waits from now on.
     pub(super) fn begin_blocked(&mut self, now_ms: u64, id: ConnId) {
-        self.last_output.insert(id, LastOutputTimes { at_ms: now_ms, reported_ms: now_ms });
+        self.last_output.insert(id, OutputStallWatch { at_ms: now_ms, reported_ms: now_ms });
     }
 
     /// Its output does not wait any longer, or does not matter any more.
@@ -155,16 +155,16 @@ impl Deadlines {
     }
 
     /// Checks the next watched connection that is due.
-    pub(super) fn pop_watched(&mut self, now_ms: u64) -> Option<(ConnId, OutputCheck)> {
+    pub(super) fn pop_watched(&mut self, now_ms: u64) -> Option<(ConnId, OutputStallCheckResult)> {
         let id = pop_due(&mut self.watched, now_ms)?;
-        let Some(took) = self.last_output.get(&id) else { return Some((id, OutputCheck::Out)) };
+        let Some(took) = self.last_output.get(&id) else { return Some((id, OutputStallCheckResult::Out)) };
         let deadline_ms = took.at_ms + self.output_timeout_ms;
         if deadline_ms <= now_ms {
-            return Some((id, OutputCheck::Stuck));
+            return Some((id, OutputStallCheckResult::Stuck));
         }
         let place = self.watched.partition_point(|(look_ms, _)| *look_ms <= deadline_ms);
         self.watched.insert(place, (deadline_ms, id));
-        Some((id, OutputCheck::Takes))
+        Some((id, OutputStallCheckResult::Takes))
     }
 
     /// The length of the queue of watched connections.
@@ -175,14 +175,14 @@ impl Deadlines {
 }
 
 /// Takes the first entry of a queue, if it is due.
-fn pop_due(queue: &mut DeadlineQueue, now_ms: u64) -> Option<ConnId> {
+fn pop_due(queue: &mut ConnDeadlineQueue, now_ms: u64) -> Option<ConnId> {
     let &(_, id) = queue.front().filter(|(due_ms, _)| *due_ms <= now_ms)?;
     queue.pop_front();
     Some(id)
 }
 
 /// Changes the wait of all entries in a queue from `old_ms` to `new_ms`. Their order stays.
-fn move_all(queue: &mut DeadlineQueue, now_ms: u64, old_ms: u64, new_ms: u64) {
+fn move_all(queue: &mut ConnDeadlineQueue, now_ms: u64, old_ms: u64, new_ms: u64) {
     if old_ms != new_ms {
         for (due_ms, _) in queue {
             *due_ms = (*due_ms + new_ms).saturating_sub(old_ms).max(now_ms);
@@ -197,8 +197,8 @@ mod tests {
     const HANDSHAKE_MS: u64 = 10_000;
     const OUTPUT_MS: u64 = 60_000;
 
-    fn deadlines() -> Deadlines {
-        Deadlines::new(HANDSHAKE_MS, OUTPUT_MS)
+    fn deadlines() -> ConnectionDeadlines {
+        ConnectionDeadlines::new(HANDSHAKE_MS, OUTPUT_MS)
     }
 
     const fn id(slot: u32) -> ConnId {
@@ -271,12 +271,12 @@ mod tests {
         assert!(deadlines.note_output_taken(50_000, id(2)));
         deadlines.end_blocked(id(3));
         assert_eq!(deadlines.pop_watched(OUTPUT_MS - 1), None);
-        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), OutputCheck::Stuck)));
-        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(2), OutputCheck::Takes)));
-        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(3), OutputCheck::Out)));
+        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), OutputStallCheckResult::Stuck)));
+        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(2), OutputStallCheckResult::Takes)));
+        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(3), OutputStallCheckResult::Out)));
         assert_eq!(deadlines.pop_watched(OUTPUT_MS), None);
         assert_eq!(deadlines.next_ms(), Some(50_000 + OUTPUT_MS), "a whole time-out after it took something");
-        assert_eq!(deadlines.pop_watched(50_000 + OUTPUT_MS), Some((id(2), OutputCheck::Stuck)));
+        assert_eq!(deadlines.pop_watched(50_000 + OUTPUT_MS), Some((id(2), OutputStallCheckResult::Stuck)));
     }
 
     #[test]
@@ -288,9 +288,9 @@ mod tests {
         }
         let tells = deadlines.note_output_taken(20, id(1));
         assert!(!tells, "the core is told at most once a second");
-        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), OutputCheck::Takes)));
+        assert_eq!(deadlines.pop_watched(OUTPUT_MS), Some((id(1), OutputStallCheckResult::Takes)));
         let order: Vec<_> = std::iter::from_fn(|| deadlines.pop_watched(30 + OUTPUT_MS)).collect();
-        assert_eq!(order, [2, 1, 3].map(|slot| (id(slot), OutputCheck::Stuck)));
+        assert_eq!(order, [2, 1, 3].map(|slot| (id(slot), OutputStallCheckResult::Stuck)));
     }
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!((deadlines.pop_handshake(9_499), deadlines.pop_handshake(9_500)), (None, Some(id(1))), "overdue");
         assert_eq!((deadlines.pop_handshake(9_999), deadlines.pop_handshake(10_000)), (None, Some(id(2))));
         assert_eq!(deadlines.pop_watched(2 * OUTPUT_MS - 1), None);
-        assert_eq!(deadlines.pop_watched(2 * OUTPUT_MS), Some((id(1), OutputCheck::Stuck)));
+        assert_eq!(deadlines.pop_watched(2 * OUTPUT_MS), Some((id(1), OutputStallCheckResult::Stuck)));
         assert_eq!(deadlines.next_ms(), Some(9_000 + 2 * OUTPUT_MS));
     }
 

@@ -6,7 +6,7 @@
 
 use super::conn::ReadResult;
 use super::counters::CloseCause;
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
 use super::tls::{Certificates, TlsSession};
 use super::turn_work::{BYTE, CLOSING, MICROSECOND};
@@ -61,7 +61,7 @@ impl TlsOffer {
     }
 }
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Uses these certificates for new sessions from now on.
     pub fn use_certificates(&mut self, certificates: Arc<Certificates>) {
         self.tls.set(Some(certificates));
@@ -117,7 +117,7 @@ impl<S: NonblockingStream> Hub<S> {
     #[inline(never)]
     fn serve_handshake(&mut self, id: ConnId, shared: &mut [u8]) -> i64 {
         let Some(conn) = self.conns.get_mut(id) else { return 0 };
-        conn.lists.leave(super::state::HubListFlags::TO_READ);
+        conn.lists.leave(super::state::ConnectionListFlags::TO_READ);
         if !conn.is_open() {
             self.work.queue_closing(id);
             return CLOSING;

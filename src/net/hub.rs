@@ -4,16 +4,16 @@
 use super::admin::PendingAdminCalls;
 use super::buffers::SharedBuffers;
 use super::census::ConnectionCounts;
-pub use super::client_addresses::AdmittedConnection;
 use super::client_addresses::ClientAddresses;
-use super::cluster::NodeTransport;
+pub use super::client_addresses::ConnectionPermit;
+use super::cluster::InterNodeChannels;
 use super::conn::{Conn, InputWaitReasons};
 use super::conns::Conns;
 use super::counters::{CloseCause, Counters};
-use super::deadlines::Deadlines;
+use super::deadlines::ConnectionDeadlines;
 use super::handshakes::TlsOffer;
 use super::line_rates::LogRateLimits;
-use super::memory::MemoryBudget;
+use super::memory::MemoryBudgetTracker;
 use super::socket::NonblockingStream;
 use super::state::ConnectionReadState;
 use super::stop_progress::StopProgress;
@@ -22,7 +22,7 @@ use super::turn_work::TurnWork;
 use super::web::WebSettings;
 use crate::chat::ChatCore;
 use crate::chat::contract::{
-    AdminRequest, AdminTicket, ConnId, CoreAction, CoreEvent, Job, JobOutcome, JobTicket, TurnTimestamp,
+    AdminRequest, AdminTicket, ConnId, CoreAction, CoreInput, Job, JobOutcome, JobTicket, TurnTimestamp,
 };
 use crate::config::{Networks, Origins};
 use crate::protocol::encode_fast::write_push;
@@ -57,14 +57,14 @@ pub struct ConnectionLimits {
 }
 
 /// All connections, and the core.
-pub struct Hub<S> {
+pub struct ConnectionHub<S> {
     pub(super) conns: Conns<Conn<S>>,
     pub(super) chat: ChatCore,
     pub(super) bounds: ConnectionLimits,
     pub(super) counters: Counters,
     pub(super) clock: TurnClock,
     pub(super) buffers: SharedBuffers,
-    pub(super) deadlines: Deadlines,
+    pub(super) deadlines: ConnectionDeadlines,
     actions: Vec<CoreAction>,
     /// The connections that have work.
     pub(super) work: TurnWork,
@@ -73,15 +73,15 @@ pub struct Hub<S> {
     jobs: Vec<(JobTicket, Job)>,
     pub(super) stop: StopProgress,
     pub(super) tls: TlsOffer,
-    pub(super) memory: MemoryBudget,
+    pub(super) memory: MemoryBudgetTracker,
     pub(super) push_hook: Option<PushHook>,
-    pub(super) nodes: NodeTransport,
+    pub(super) nodes: InterNodeChannels,
     pub(super) line_rates: LogRateLimits,
     pub(super) census: ConnectionCounts,
     pub(super) admin_calls: PendingAdminCalls,
 }
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// A hub without connections. `hash_key` should be random.
     #[must_use]
     pub fn new(chat: ChatCore, bounds: ConnectionLimits, hash_key: [u64; 2]) -> Self {
@@ -92,7 +92,7 @@ impl<S: NonblockingStream> Hub<S> {
             counters: Counters::default(),
             clock: TurnClock::default(),
             buffers: SharedBuffers::default(),
-            deadlines: Deadlines::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
+            deadlines: ConnectionDeadlines::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
             actions: Vec::new(),
             work: TurnWork::default(),
             addresses: ClientAddresses::new(bounds.conns_per_address_max, hash_key),
@@ -100,9 +100,9 @@ impl<S: NonblockingStream> Hub<S> {
             jobs: Vec::new(),
             stop: StopProgress::default(),
             tls: TlsOffer::default(),
-            memory: MemoryBudget::default(),
+            memory: MemoryBudgetTracker::default(),
             push_hook: None,
-            nodes: NodeTransport::default(),
+            nodes: InterNodeChannels::default(),
             line_rates: LogRateLimits::new(bounds.log_lines_per_second_max),
             census: ConnectionCounts::default(),
             admin_calls: PendingAdminCalls::default(),
@@ -163,7 +163,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// May one more connection from this address be opened? If so, pass the result to `open`, or to
     /// `cancel_admission`.
-    pub fn admit(&mut self, address: IpAddr) -> Option<AdmittedConnection> {
+    pub fn admit(&mut self, address: IpAddr) -> Option<ConnectionPermit> {
         if self.is_memory_exceeded() {
             self.counters.refused_at_memory_limit += 1;
             return None;
@@ -176,24 +176,24 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// An admitted connection was not opened.
-    pub fn cancel_admission(&mut self, admitted: AdmittedConnection) {
+    pub fn cancel_admission(&mut self, admitted: ConnectionPermit) {
         self.addresses.cancel(admitted);
     }
 
     /// Opens an admitted connection.
     #[inline(never)]
-    pub fn open(&mut self, socket: S, admitted: AdmittedConnection) -> ConnId {
+    pub fn open(&mut self, socket: S, admitted: ConnectionPermit) -> ConnId {
         self.counters.accepted += 1;
         let (address_key, proxy) = match admitted {
-            AdmittedConnection::Client(address_key) => (address_key, None),
-            AdmittedConnection::Proxy(address) => (None, Some(address)),
+            ConnectionPermit::Client(address_key) => (address_key, None),
+            ConnectionPermit::Proxy(address) => (None, Some(address)),
         };
         let id = self.conns.insert(Conn::new(socket, address_key, self.clock.now_ms()));
         self.count_opened(id);
         if let Some(proxy) = proxy {
             self.addresses.proxied.note_opened(id, proxy);
         }
-        self.dispatch(CoreEvent::Opened { conn: id, address_key });
+        self.dispatch(CoreInput::Opened { conn: id, address_key });
         id
     }
 
@@ -226,7 +226,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// Hands the outcome of a job to the core.
     #[inline(never)]
     pub fn on_finished(&mut self, ticket: JobTicket, outcome: JobOutcome) {
-        self.dispatch(CoreEvent::Finished { ticket, outcome });
+        self.dispatch(CoreInput::Finished { ticket, outcome });
         self.check_memory();
     }
 
@@ -234,7 +234,7 @@ impl<S: NonblockingStream> Hub<S> {
     #[inline(never)]
     pub fn shut_down(&mut self) {
         self.stop.begin();
-        self.dispatch(CoreEvent::ShutDown);
+        self.dispatch(CoreInput::ShutDown);
     }
 
     /// Has the core finished its stop?
@@ -288,7 +288,7 @@ impl<S: NonblockingStream> Hub<S> {
                 // looks for idle ones.
                 self.flush_dirty();
             }
-            self.dispatch(CoreEvent::Tick { input_read_until_ms: self.clock.input_read_until_ms() });
+            self.dispatch(CoreInput::Tick { input_read_until_ms: self.clock.input_read_until_ms() });
         }
         self.flush_dirty();
         if self.clock.is_due(self.deadlines.next_ms()) {
@@ -316,7 +316,7 @@ impl<S: NonblockingStream> Hub<S> {
     pub fn finish_deletions(&mut self, names: &[UserName]) {
         for (name, number) in names.iter().zip(0..) {
             let request = AdminRequest::FinishDeletion { name: name.clone() };
-            self.dispatch(CoreEvent::Admin { ticket: AdminTicket(u64::MAX - number), request });
+            self.dispatch(CoreInput::Admin { ticket: AdminTicket(u64::MAX - number), request });
         }
     }
 
@@ -332,7 +332,7 @@ impl<S: NonblockingStream> Hub<S> {
         [self.deadlines.next_ms(), self.chat.next_deadline(), self.line_rates.next_ms()].into_iter().flatten().min()
     }
 
-    pub(super) fn dispatch(&mut self, event: CoreEvent<'_>) {
+    pub(super) fn dispatch(&mut self, event: CoreInput<'_>) {
         self.chat.handle(self.clock.now(), event, &mut self.actions);
         // `apply` never calls the core, so nothing else adds to the list meanwhile, and the actions
         // keep their order.

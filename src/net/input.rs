@@ -1,20 +1,20 @@
 //! Reading: bytes → envelopes → the core.
 
-use super::conn::{AllowedInputKinds, InputWaitReasons, REPLIES_SOFT_MAX, ReadResult};
+use super::conn::{InputPauseLevel, InputWaitReasons, REPLIES_SOFT_MAX, ReadResult};
 use super::counters::CloseCause;
 use super::deadlines::HALF_CLOSED_MS;
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
-use super::state::{ConnectionReadState, HubListFlags};
+use super::state::{ConnectionListFlags, ConnectionReadState};
 use super::turn_work::{BYTE, ESCAPE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, PARSED_BYTE, READ};
 use super::unused_input::UnusedInput;
 use super::web::AfterHead;
-use super::wire::{Framing, InputDecoder, SniffedProtocol, sniff};
-use crate::chat::contract::{ConnId, CoreEvent};
+use super::wire::{ConnInputDecoder, Framing, SniffedProtocol, sniff};
+use crate::chat::contract::{ConnId, CoreInput};
 use crate::protocol::envelope;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::request::{BadInput, ClientRequest};
-use crate::protocol::split::{self, EnvelopeSplitter, EnvelopeStreamItem};
+use crate::protocol::split::{self, JsonEnvelopeSplitResult, JsonEnvelopeSplitter};
 use crate::protocol::ws::{self, WsItem, WsServerDecoder};
 
 /// The largest number of reads of one connection in one turn; a connection with more input
@@ -35,14 +35,14 @@ enum ClientInputOutcome {
 const NOT_JSON: &str = "the input is not a JSON object, or is nested too deeply";
 const TOO_LARGE: &str = "an envelope is larger than this server takes";
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Reads the memory that each of these connections will need, so that their cache misses
     /// overlap: with thousands of busy connections, the memory of each is cold at its turn. Changes
     /// nothing.
     pub(super) fn prefetch(&self, some: &[ConnId]) {
         if some.len() > 1 {
             let seen = some.iter().map(|&id| {
-                let queued = self.conns.get(id).is_some_and(|conn| conn.lists.has(HubListFlags::TO_READ));
+                let queued = self.conns.get(id).is_some_and(|conn| conn.lists.has(ConnectionListFlags::TO_READ));
                 usize::from(queued).wrapping_add(self.chat.prefetch(id))
             });
             // This keeps the compiler from removing the reads.
@@ -122,17 +122,17 @@ impl<S: NonblockingStream> Hub<S> {
         bytes.len()
     }
 
-    fn decode_as(&mut self, id: ConnId, decoder: &mut InputDecoder, bytes: &mut [u8]) -> usize {
+    fn decode_as(&mut self, id: ConnId, decoder: &mut ConnInputDecoder, bytes: &mut [u8]) -> usize {
         let mut used = 0;
         loop {
             match decoder {
-                InputDecoder::Sniff if self.addresses.proxied.awaits_header(id) => {
+                ConnInputDecoder::Sniff if self.addresses.proxied.awaits_header(id) => {
                     match self.decode_proxy_header(id, &bytes[used..]) {
                         Some(length) => used += length,
                         None => return used,
                     }
                 }
-                InputDecoder::Sniff => match sniff(&bytes[used..]) {
+                ConnInputDecoder::Sniff => match sniff(&bytes[used..]) {
                     SniffedProtocol::Wait => return used,
                     SniffedProtocol::Raw if self.refuses_plain(id) => {
                         self.set_framing(id, Framing::Lines);
@@ -146,11 +146,11 @@ impl<S: NonblockingStream> Hub<S> {
                     }
                     SniffedProtocol::Raw if !self.settle_address(id) => return used,
                     SniffedProtocol::Raw => {
-                        *decoder = InputDecoder::Raw(None);
+                        *decoder = ConnInputDecoder::Raw(None);
                         self.set_framing(id, Framing::Lines);
                     }
                     SniffedProtocol::Http => {
-                        *decoder = InputDecoder::Http;
+                        *decoder = ConnInputDecoder::Http;
                         self.set_framing(id, Framing::Http);
                         self.deadlines.begin_handshake(self.clock.now_ms(), id);
                     }
@@ -159,28 +159,28 @@ impl<S: NonblockingStream> Hub<S> {
                         return bytes.len();
                     }
                 },
-                InputDecoder::Http => match self.decode_head(id, &bytes[used..]) {
+                ConnInputDecoder::Http => match self.decode_head(id, &bytes[used..]) {
                     AfterHead::WebSocket(length) => {
                         used += length;
-                        *decoder = InputDecoder::Ws(None);
+                        *decoder = ConnInputDecoder::Ws(None);
                         self.set_framing(id, Framing::WebSocket);
                     }
                     AfterHead::File(sending) => {
-                        *decoder = InputDecoder::File(sending);
+                        *decoder = ConnInputDecoder::File(sending);
                         return bytes.len();
                     }
                     AfterHead::Nothing => return used,
                 },
-                InputDecoder::File(_) => return bytes.len(),
+                ConnInputDecoder::File(_) => return bytes.len(),
                 // Between two envelopes there is no state to keep, so most connections need no
                 // memory for it.
-                InputDecoder::Raw(kept) => {
-                    let mut raw = kept.take().map_or_else(EnvelopeSplitter::default, |raw| *raw);
+                ConnInputDecoder::Raw(kept) => {
+                    let mut raw = kept.take().map_or_else(JsonEnvelopeSplitter::default, |raw| *raw);
                     used += self.decode_raw(id, &mut raw, &bytes[used..]);
                     *kept = (!raw.is_between_envelopes()).then(|| Box::new(raw));
                     return used;
                 }
-                InputDecoder::Ws(kept) => {
+                ConnInputDecoder::Ws(kept) => {
                     let mut ws = kept.take().map_or_else(WsServerDecoder::default, |ws| *ws);
                     used += self.decode_ws(id, &mut ws, &mut bytes[used..]);
                     *kept = (!ws.is_between_messages()).then(|| Box::new(ws));
@@ -197,11 +197,11 @@ impl<S: NonblockingStream> Hub<S> {
         self.count_changed(id);
     }
 
-    fn decode_raw(&mut self, id: ConnId, raw: &mut EnvelopeSplitter, bytes: &[u8]) -> usize {
+    fn decode_raw(&mut self, id: ConnId, raw: &mut JsonEnvelopeSplitter, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         loop {
-            let allowed = self.allowed_input(id);
-            if allowed == AllowedInputKinds::None {
+            let pause = self.input_pause(id);
+            if pause == InputPauseLevel::AllPaused {
                 break;
             }
             // The usual case: a complete message or ack, which is parsed in one pass.
@@ -209,33 +209,33 @@ impl<S: NonblockingStream> Hub<S> {
                 && let Some((request, length)) = envelope::read_fast(rest)
                 && length <= self.bounds.frame_bytes_max
             {
-                if allowed == AllowedInputKinds::ExceptRequests && !request.passes_paused_requests() {
+                if pause == InputPauseLevel::RequestsPaused && !request.passes_paused_requests() {
                     self.stall_input(id);
                     break;
                 }
                 rest = &rest[length..];
                 self.work.spend(INPUT + BYTE * length as i64);
                 self.note_input_time(id);
-                self.dispatch(CoreEvent::Input { conn: id, input: Ok(request) });
+                self.dispatch(CoreInput::Input { conn: id, input: Ok(request) });
                 continue;
             }
             let before = rest.len();
             let item = raw.next(&mut rest, self.bounds.frame_bytes_max);
             self.work.spend(ODD_BYTE * (before - rest.len()) as i64);
             let outcome = match item {
-                EnvelopeStreamItem::More => break,
-                EnvelopeStreamItem::Envelope(envelope) => match self.on_envelope(id, envelope, allowed) {
+                JsonEnvelopeSplitResult::More => break,
+                JsonEnvelopeSplitResult::Envelope(envelope) => match self.on_envelope(id, envelope, pause) {
                     ClientInputOutcome::Paused => {
                         self.buffers.keep_envelope(|out| out.extend_from_slice(envelope));
                         break;
                     }
                     outcome => outcome,
                 },
-                EnvelopeStreamItem::Bad => {
+                JsonEnvelopeSplitResult::Bad => {
                     self.on_bad_input(id, ErrorCode::BadJson, NOT_JSON);
                     ClientInputOutcome::Readable
                 }
-                EnvelopeStreamItem::TooLarge => {
+                JsonEnvelopeSplitResult::TooLarge => {
                     self.on_bad_input(id, ErrorCode::TooLarge, TOO_LARGE);
                     break;
                 }
@@ -251,8 +251,8 @@ impl<S: NonblockingStream> Hub<S> {
         let length = bytes.len();
         let mut rest = bytes;
         loop {
-            let allowed = self.allowed_input(id);
-            if allowed == AllowedInputKinds::None {
+            let pause = self.input_pause(id);
+            if pause == InputPauseLevel::AllPaused {
                 break;
             }
             let before = rest.len();
@@ -261,7 +261,7 @@ impl<S: NonblockingStream> Hub<S> {
             match item {
                 WsItem::More => break,
                 WsItem::Text(envelope) => {
-                    if self.on_text(id, envelope, allowed) == ClientInputOutcome::Paused {
+                    if self.on_text(id, envelope, pause) == ClientInputOutcome::Paused {
                         self.buffers.keep_envelope(|out| ws::write_as_client(out, envelope));
                         break;
                     }
@@ -269,7 +269,7 @@ impl<S: NonblockingStream> Hub<S> {
                 WsItem::Ping(payload) => {
                     self.answer(id, |out| ws::write_pong(out, payload));
                     self.note_input_time(id);
-                    self.dispatch(CoreEvent::Ping { conn: id });
+                    self.dispatch(CoreInput::Ping { conn: id });
                 }
                 WsItem::Pong => {}
                 WsItem::Close(code) => {
@@ -291,17 +291,17 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// The kinds of input that may go from this connection to the core now. If too much output
     /// waits, it is written first to make room.
-    fn allowed_input(&mut self, id: ConnId) -> AllowedInputKinds {
+    fn input_pause(&mut self, id: ConnId) -> InputPauseLevel {
         if self.work.is_used_up() {
-            return AllowedInputKinds::None;
+            return InputPauseLevel::AllPaused;
         }
         match self.conns.get(id) {
-            Some(conn) if conn.output.len() <= REPLIES_SOFT_MAX => conn.allowed_input(),
+            Some(conn) if conn.output.len() <= REPLIES_SOFT_MAX => conn.input_pause(),
             Some(_) => {
                 self.limit_output(id);
-                self.conns.get(id).map_or(AllowedInputKinds::None, super::conn::Conn::allowed_input)
+                self.conns.get(id).map_or(InputPauseLevel::AllPaused, super::conn::Conn::input_pause)
             }
-            None => AllowedInputKinds::None,
+            None => InputPauseLevel::AllPaused,
         }
     }
 
@@ -315,9 +315,9 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Hands one envelope to the core.
     #[inline(never)]
-    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], allowed: AllowedInputKinds) -> ClientInputOutcome {
+    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], pause: InputPauseLevel) -> ClientInputOutcome {
         match std::str::from_utf8(bytes) {
-            Ok(text) => self.on_text(id, text, allowed),
+            Ok(text) => self.on_text(id, text, pause),
             Err(_) => {
                 self.on_bad_input(id, ErrorCode::BadJson, envelope::NOT_UTF8);
                 ClientInputOutcome::Unreadable
@@ -326,10 +326,10 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// Like `on_envelope`, for an envelope that is known to be UTF-8.
-    fn on_text(&mut self, id: ConnId, text: &str, allowed: AllowedInputKinds) -> ClientInputOutcome {
+    fn on_text(&mut self, id: ConnId, text: &str, pause: InputPauseLevel) -> ClientInputOutcome {
         if let Some(request) = envelope::read_fast_text(text) {
             self.work.spend(INPUT);
-            return self.on_request(id, Ok(request), allowed);
+            return self.on_request(id, Ok(request), pause);
         }
         let escapes = memchr::memchr_iter(b'\\', text.as_bytes()).count();
         self.work.spend(ODD_INPUT + PARSED_BYTE * text.len() as i64 + ESCAPE * escapes as i64);
@@ -338,7 +338,7 @@ impl<S: NonblockingStream> Hub<S> {
         // In a WebSocket message, white space is allowed around the envelope, as it is between raw
         // envelopes.
         let input = envelope::parse_any(split::trim(text), &mut scratch);
-        let outcome = self.on_request(id, input, allowed);
+        let outcome = self.on_request(id, input, pause);
         self.buffers.return_scratch(scratch);
         outcome
     }
@@ -347,9 +347,9 @@ impl<S: NonblockingStream> Hub<S> {
         &mut self,
         id: ConnId,
         input: Result<ClientRequest<'_>, BadInput>,
-        allowed: AllowedInputKinds,
+        pause: InputPauseLevel,
     ) -> ClientInputOutcome {
-        if allowed == AllowedInputKinds::ExceptRequests
+        if pause == InputPauseLevel::RequestsPaused
             && input.as_ref().is_ok_and(|request| !request.passes_paused_requests())
         {
             self.stall_input(id);
@@ -357,7 +357,7 @@ impl<S: NonblockingStream> Hub<S> {
         }
         let unreadable = matches!(&input, Err(fault) if fault.code == ErrorCode::BadJson);
         self.note_input_time(id);
-        self.dispatch(CoreEvent::Input { conn: id, input });
+        self.dispatch(CoreInput::Input { conn: id, input });
         if unreadable { ClientInputOutcome::Unreadable } else { ClientInputOutcome::Readable }
     }
 
@@ -365,7 +365,7 @@ impl<S: NonblockingStream> Hub<S> {
     fn on_bad_input(&mut self, id: ConnId, code: ErrorCode, why: &'static str) {
         self.work.spend(ODD_INPUT);
         self.note_input_time(id);
-        self.dispatch(CoreEvent::Input { conn: id, input: Err(BadInput::unreadable(code, why)) });
+        self.dispatch(CoreInput::Input { conn: id, input: Err(BadInput::unreadable(code, why)) });
     }
 
     fn note_input_time(&mut self, id: ConnId) {
@@ -392,8 +392,9 @@ impl<S: NonblockingStream> Hub<S> {
     /// closed at once, or after the answers.
     pub(super) fn close_if_input_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let has_more =
-            conn.lists.has(HubListFlags::TO_READ) || !conn.can_read() || conn.input_waits.has(InputWaitReasons::CHOKED);
+        let has_more = conn.lists.has(ConnectionListFlags::TO_READ)
+            || !conn.can_read()
+            || conn.input_waits.has(InputWaitReasons::CHOKED);
         if conn.read != ConnectionReadState::Ended || has_more {
             return;
         }

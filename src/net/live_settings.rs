@@ -1,7 +1,7 @@
 //! The settings that can change while the server runs. The start applies them by the same code as a
 //! reload, so that no setting is applied in only one of the two cases.
 
-use super::hub::{ConnectionLimits, Hub};
+use super::hub::{ConnectionHub, ConnectionLimits};
 use super::socket::NonblockingStream;
 use super::tls::Certificates;
 use crate::chat::contract::CoreSettings;
@@ -37,7 +37,7 @@ pub struct ReloadedSettings {
     pub on_applied: Box<dyn FnOnce() + Send>,
 }
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Applies these settings from now on. Connections beyond a new limit keep what they have, but
     /// get no more until they are below it.
     pub fn apply_settings(&mut self, live: LoopSettings) {

@@ -8,8 +8,8 @@
 //! [`LogRateLimits`]: super::line_rates::LogRateLimits
 
 use super::counters::CloseCause;
-use super::hub::Hub;
-use super::line_rates::LogLineKind;
+use super::hub::ConnectionHub;
+use super::line_rates::ClientLogLineKind;
 use super::socket::NonblockingStream;
 use crate::chat::contract::{
     ClientLimitKind, ConnId, CredentialKind, JobKind, LogEvent, LoginRefusalCause, MailboxQuotaKind,
@@ -24,11 +24,11 @@ use std::net::IpAddr;
 /// A field of a line and its value.
 type LogLineField<'a> = (&'static str, Value<'a>);
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Logs an event of the core.
     #[inline(never)]
     pub(super) fn log_event(&mut self, event: &LogEvent) {
-        use LogLineKind as Kind;
+        use ClientLogLineKind as Kind;
         match event {
             LogEvent::LoggedIn { user, client, credential } => {
                 self.log(
@@ -91,13 +91,13 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     fn log_mailbox_full(&mut self, user: &UserName, sender: &str, quota: MailboxQuotaKind) {
-        if self.admits_line(LogLineKind::MailboxFull) {
+        if self.admits_line(ClientLogLineKind::MailboxFull) {
             let fields: [LogLineField<'_>; 3] = [
                 ("cause", quota_name(quota).into()),
                 ("sender", Value::from_display(&sender)),
                 ("user", user.as_str().into()),
             ];
-            self.write_line(Level::Info, LogLineKind::MailboxFull.as_str(), None, &fields);
+            self.write_line(Level::Info, ClientLogLineKind::MailboxFull.as_str(), None, &fields);
         }
     }
 
@@ -138,7 +138,7 @@ impl<S: NonblockingStream> Hub<S> {
         match cause {
             // These limits are not known to the core.
             CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
-                self.log(LogLineKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
+                self.log(ClientLogLineKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
             }
             _ => log::debug!("connection {} closed: {}", LoggedConnection(conn), cause.as_str()),
         }
@@ -147,21 +147,21 @@ impl<S: NonblockingStream> Hub<S> {
     /// Logs that a connection is refused because its address has reached the limit.
     #[cold]
     pub(super) fn log_address_full(&mut self, address: IpAddr) {
-        if self.admits_line(LogLineKind::ConnectionRefused) {
+        if self.admits_line(ClientLogLineKind::ConnectionRefused) {
             let address = address.to_canonical();
             let fields = [("address", Value::from_display(&address)), ("cause", "connections_per_address".into())];
-            self.write_line(Level::Info, LogLineKind::ConnectionRefused.as_str(), None, &fields);
+            self.write_line(Level::Info, ClientLogLineKind::ConnectionRefused.as_str(), None, &fields);
         }
     }
 
     /// Logs that a connection is refused because the limit on connections is reached.
     #[cold]
     pub(super) fn log_conn_limit(&mut self, conns_max: usize, address: IpAddr) {
-        if self.admits_line(LogLineKind::ConnectionRefused) {
+        if self.admits_line(ClientLogLineKind::ConnectionRefused) {
             let address = address.to_canonical();
             let shown = Value::from_display(&address);
             let fields = [("address", shown), ("cause", "connections".into()), ("connections_max", conns_max.into())];
-            self.write_line(Level::Warn, LogLineKind::ConnectionRefused.as_str(), None, &fields);
+            self.write_line(Level::Warn, ClientLogLineKind::ConnectionRefused.as_str(), None, &fields);
         }
     }
 
@@ -178,7 +178,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     fn log(
         &mut self,
-        kind: LogLineKind,
+        kind: ClientLogLineKind,
         conn: Option<ConnId>,
         field: Option<LogLineField<'_>>,
         user: Option<&UserName>,
@@ -197,7 +197,7 @@ impl<S: NonblockingStream> Hub<S> {
     }
 
     /// May one more line of this kind be written?
-    fn admits_line(&mut self, kind: LogLineKind) -> bool {
+    fn admits_line(&mut self, kind: ClientLogLineKind) -> bool {
         log_enabled!(Level::Debug) || (log_enabled!(Level::Info) && self.line_rates.admit(kind, self.clock.now_ms()))
     }
 

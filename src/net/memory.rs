@@ -4,10 +4,10 @@
 
 use super::conn::InputWaitReasons;
 use super::counters::CloseCause;
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
 use super::state::WriteState;
-use crate::chat::contract::{ConnId, CoreEvent};
+use crate::chat::contract::{ConnId, CoreInput};
 
 /// The memory of an idle connection in bytes: its entries in the tables of the hub and of the core.
 const CONN_BYTES: usize = 384;
@@ -38,7 +38,7 @@ enum EvictionRank {
 
 /// The state of the memory budget.
 #[derive(Debug, Default)]
-pub(super) struct MemoryBudget {
+pub(super) struct MemoryBudgetTracker {
     /// Bytes of unused input.
     pub(super) input_bytes: usize,
     /// Releasable bytes that were left after the last search for large connections.
@@ -50,7 +50,7 @@ pub(super) struct MemoryBudget {
     closed_bytes: usize,
 }
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// The memory of everything that clients can make grow, by capacity, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
@@ -93,11 +93,11 @@ impl<S: NonblockingStream> Hub<S> {
         let goal = goal - self.chat.memory_bytes_of_jobs().min(goal / 2);
         // Releasing pushes that are on lists only to save another read does not affect clients.
         let too_much = self.releasable_bytes().saturating_sub(goal);
-        self.dispatch(CoreEvent::ReleaseMemory { bytes: too_much, windows: false });
+        self.dispatch(CoreInput::ReleaseMemory { bytes: too_much, windows: false });
         self.close_largest(goal);
         let too_much = self.releasable_bytes().saturating_sub(goal);
         if too_much > 0 {
-            self.dispatch(CoreEvent::ReleaseMemory { bytes: too_much, windows: true });
+            self.dispatch(CoreInput::ReleaseMemory { bytes: too_much, windows: true });
         }
         self.memory.left_bytes = self.releasable_bytes();
         self.memory.next_search_ms = now_ms + SEARCH_EVERY_MS;

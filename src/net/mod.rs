@@ -57,10 +57,10 @@ use crate::push_hook::PushHook;
 use crate::store::cluster::ClusterHandle;
 use crate::store::pool::WorkerPool;
 use accept::LoopAcceptor;
-use admin::{LoopCalls, LoopFigures};
-use cluster::NodeTransport;
+use admin::{LoopCallReceiver, LoopFigures};
+use cluster::InterNodeChannels;
 use conns::{ALARM, LISTENER, SIGNALS, WAKER, conn_of};
-use hub::Hub;
+use hub::ConnectionHub;
 use live_settings::{LoopSettings, ReloadedSettings};
 use mio::event::Event;
 use mio::net::TcpListener;
@@ -117,7 +117,7 @@ pub struct LoopParts {
     /// The bus that carries frames between them, if there is one.
     pub bus: Option<Box<dyn Bus>>,
     /// The calls of operators; the sender wakes the loop.
-    pub calls: Option<LoopCalls>,
+    pub calls: Option<LoopCallReceiver>,
 }
 
 /// The stages of a stop.
@@ -146,7 +146,7 @@ pub struct Loop {
     stop_wait_ms: u64,
     on_stop: Box<dyn Fn() + Send>,
     drain_began: Arc<AtomicBool>,
-    hub: Hub<Socket>,
+    hub: ConnectionHub<Socket>,
     pool: WorkerPool,
     finished: Vec<(JobTicket, JobOutcome)>,
     /// Outcomes that wait for their turn.
@@ -154,7 +154,7 @@ pub struct Loop {
     /// The number of jobs in flight.
     jobs_in_flight: usize,
     /// The calls of operators, and whether some may be waiting.
-    calls: Option<LoopCalls>,
+    calls: Option<LoopCallReceiver>,
     calls_wait: bool,
     conns_max: usize,
     /// The durations of turns.
@@ -190,13 +190,13 @@ impl Loop {
             bus,
             calls,
         } = parts;
-        let mut hub = Hub::new(chat, live.bounds, hash_key);
+        let mut hub = ConnectionHub::new(chat, live.bounds, hash_key);
         hub.answer_http_by(live.allowed_origins.clone(), pool.health());
         let acceptor = LoopAcceptor::new(listener, live.conns_max, poll.registry())?;
         let (stop_wait_ms, conns_max) = (live.stop_wait_ms, live.conns_max);
         hub.apply_settings(live);
         hub.push_hook = push_hook;
-        hub.nodes = NodeTransport::new(cluster, bus);
+        hub.nodes = InterNodeChannels::new(cluster, bus);
         if let Some(signals) = &mut signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
         }
@@ -340,7 +340,7 @@ impl Loop {
         self.calls_wait = self.hub.take_calls(calls, &of_loop);
     }
 
-    fn on_event(hub: &mut Hub<Socket>, id: crate::chat::contract::ConnId, event: &Event) {
+    fn on_event(hub: &mut ConnectionHub<Socket>, id: crate::chat::contract::ConnId, event: &Event) {
         let closed = event.is_read_closed() || event.is_error();
         if event.is_readable() || closed {
             hub.on_readable(id, closed);

@@ -4,10 +4,10 @@
 
 use super::conn::{Conn, InputWaitReasons};
 use super::counters::CloseCause;
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
 use super::turn_work::PIECE;
-use super::wire::{InputDecoder, StaticFileOutput};
+use super::wire::{ConnInputDecoder, StaticFileOutput};
 use crate::chat::contract::ConnId;
 use crate::web_page::WebPageFile;
 
@@ -16,7 +16,7 @@ const PIECE_BYTES: usize = 8 * 1024;
 /// The number of connections that get a next piece in one turn: some 100 µs of work.
 const PIECES_PER_TURN: usize = 16;
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Begins to send a file: its head and a first piece are written in this turn.
     pub(super) fn begin_file(&mut self, id: ConnId, file: &'static WebPageFile) -> Box<StaticFileOutput> {
         if let Some(conn) = self.conns.get_mut(id) {
@@ -33,7 +33,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// Queues a connection for its next piece, if it is sent a file and has taken the last piece.
     pub(super) fn queue_reader(&mut self, id: ConnId) {
         let reads =
-            |conn: &Conn<S>| conn.is_open() && matches!(conn.decoder, InputDecoder::File(_)) && !conn.has_output();
+            |conn: &Conn<S>| conn.is_open() && matches!(conn.decoder, ConnInputDecoder::File(_)) && !conn.has_output();
         if self.conns.get(id).is_some_and(reads) {
             self.work.queue_reader(id);
         }
@@ -47,11 +47,11 @@ impl<S: NonblockingStream> Hub<S> {
             match std::mem::take(&mut conn.decoder) {
                 // Only now, so that a slow reader has as much time for the last piece as for
                 // others.
-                InputDecoder::File(sending) if sending.rest.is_empty() => self.close(id, CloseCause::HttpDone),
-                InputDecoder::File(mut sending) => {
+                ConnInputDecoder::File(sending) if sending.rest.is_empty() => self.close(id, CloseCause::HttpDone),
+                ConnInputDecoder::File(mut sending) => {
                     self.send_piece(id, &mut sending);
                     if let Some(conn) = self.conns.get_mut(id) {
-                        conn.decoder = InputDecoder::File(sending);
+                        conn.decoder = ConnInputDecoder::File(sending);
                     }
                 }
                 other => conn.decoder = other,

@@ -5,10 +5,10 @@
 
 use super::counters::CloseCause;
 use super::forwarded::client_address;
-use super::hub::Hub;
-use super::proxy_header::{self, ProxyHeader};
+use super::hub::ConnectionHub;
+use super::proxy_header::{self, ProxyHeaderResult};
 use super::socket::NonblockingStream;
-use crate::chat::contract::{ConnId, CoreEvent};
+use crate::chat::contract::{ConnId, CoreInput};
 use crate::config::Networks;
 use crate::protocol::http::header_values;
 use std::collections::HashMap;
@@ -117,7 +117,7 @@ impl ProxiedConnections {
     }
 }
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Reads the PROXY header that a trusted proxy may have sent. Returns its length (0: none), or
     /// `None` if it is incomplete or the connection was closed.
     #[cold]
@@ -125,18 +125,18 @@ impl<S: NonblockingStream> Hub<S> {
         let header = proxy_header::read(bytes);
         let proxied = self.addresses.proxied.conns.get_mut(&id)?;
         match header {
-            ProxyHeader::More => {
+            ProxyHeaderResult::More => {
                 if !bytes.is_empty() && proxied.stage == ProxiedAddressStage::Opened {
                     proxied.stage = ProxiedAddressStage::Header;
                     self.deadlines.begin_handshake(self.clock.now_ms(), id);
                 }
                 None
             }
-            ProxyHeader::Absent => {
+            ProxyHeaderResult::Absent => {
                 proxied.stage = ProxiedAddressStage::Head;
                 Some(0)
             }
-            ProxyHeader::Whole { client, length } => {
+            ProxyHeaderResult::Whole { client, length } => {
                 proxied.stage = ProxiedAddressStage::Head;
                 if let Some(client) = client {
                     (proxied.address, proxied.is_address_given) = (client.to_canonical(), true);
@@ -146,7 +146,7 @@ impl<S: NonblockingStream> Hub<S> {
                 let is_proxy = client.is_some_and(|client| self.addresses.proxied.trusts(client));
                 (is_proxy || self.settle_address(id)).then_some(length)
             }
-            ProxyHeader::Bad => {
+            ProxyHeaderResult::Bad => {
                 log::debug!("connection {}.{}: a bad PROXY header", id.slot, id.generation);
                 self.close(id, CloseCause::BadProxyHeader);
                 None
@@ -186,7 +186,7 @@ impl<S: NonblockingStream> Hub<S> {
         if let Some(conn) = self.conns.get_mut(id) {
             conn.address_key = address_key;
         }
-        self.dispatch(CoreEvent::Addressed { conn: id, address_key });
+        self.dispatch(CoreInput::Addressed { conn: id, address_key });
         true
     }
 

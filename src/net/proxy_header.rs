@@ -19,7 +19,7 @@ const V2_FIXED_BYTES: usize = 16;
 
 /// The result of reading the first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyHeader {
+pub enum ProxyHeaderResult {
     /// The beginning of a header, or nothing yet.
     More,
     /// No header.
@@ -38,7 +38,7 @@ pub enum ProxyHeader {
 
 /// Reads the header at the front of `bytes`.
 #[must_use]
-pub fn read(bytes: &[u8]) -> ProxyHeader {
+pub fn read(bytes: &[u8]) -> ProxyHeaderResult {
     let begins = |start: &[u8]| bytes.starts_with(start);
     if begins(V2_START) {
         return read_v2(bytes);
@@ -47,13 +47,13 @@ pub fn read(bytes: &[u8]) -> ProxyHeader {
         return read_v1(bytes);
     }
     let may_begin = V1_STARTS.iter().chain([&V2_START]).any(|start| start.starts_with(bytes));
-    if may_begin { ProxyHeader::More } else { ProxyHeader::Absent }
+    if may_begin { ProxyHeaderResult::More } else { ProxyHeaderResult::Absent }
 }
 
-fn read_v1(bytes: &[u8]) -> ProxyHeader {
+fn read_v1(bytes: &[u8]) -> ProxyHeaderResult {
     let seen = &bytes[..bytes.len().min(V1_BYTES_MAX)];
     let Some(end) = seen.windows(2).position(|two| two == b"\r\n") else {
-        return if seen.len() < V1_BYTES_MAX { ProxyHeader::More } else { ProxyHeader::Bad };
+        return if seen.len() < V1_BYTES_MAX { ProxyHeaderResult::More } else { ProxyHeaderResult::Bad };
     };
     let words = std::str::from_utf8(&seen[..end]).map(|line| line.split(' ').collect::<Vec<_>>()).unwrap_or_default();
     let client = match words[..] {
@@ -69,7 +69,7 @@ fn read_v1(bytes: &[u8]) -> ProxyHeader {
         }
         _ => None,
     };
-    client.map_or(ProxyHeader::Bad, |client| ProxyHeader::Whole { client, length: end + 2 })
+    client.map_or(ProxyHeaderResult::Bad, |client| ProxyHeaderResult::Whole { client, length: end + 2 })
 }
 
 /// Decimal numbers up to 65,535 without a sign or a leading zero.
@@ -77,8 +77,8 @@ fn are_ports(words: [&str; 2]) -> bool {
     words.iter().all(|word| word.parse::<u16>().is_ok_and(|port| port.to_string() == **word))
 }
 
-fn read_v2(bytes: &[u8]) -> ProxyHeader {
-    let Some((fixed, rest)) = bytes.split_at_checked(V2_FIXED_BYTES) else { return ProxyHeader::More };
+fn read_v2(bytes: &[u8]) -> ProxyHeaderResult {
+    let Some((fixed, rest)) = bytes.split_at_checked(V2_FIXED_BYTES) else { return ProxyHeaderResult::More };
     let (command, family) = (fixed[12], fixed[13]);
     let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     // The bytes of two addresses and two ports.
@@ -87,19 +87,19 @@ fn read_v2(bytes: &[u8]) -> ProxyHeader {
         (0x21, 0x11 | 0x12) => 12,
         (0x21, 0x21 | 0x22) => 36,
         (0x21, 0x31 | 0x32) => 216,
-        _ => return ProxyHeader::Bad,
+        _ => return ProxyHeaderResult::Bad,
     };
     if length < needed || V2_FIXED_BYTES + length > V2_BYTES_MAX {
-        return ProxyHeader::Bad;
+        return ProxyHeaderResult::Bad;
     }
-    let Some(addresses) = rest.get(..length) else { return ProxyHeader::More };
+    let Some(addresses) = rest.get(..length) else { return ProxyHeaderResult::More };
     let client = match (command, family) {
         (0x21, 0x11) => addresses.first_chunk::<4>().map(|&octets| IpAddr::from(octets)),
         (0x21, 0x21) => addresses.first_chunk::<16>().map(|&octets| IpAddr::from(octets)),
         // Not an IP address, or no address at all.
         _ => None,
     };
-    ProxyHeader::Whole { client, length: V2_FIXED_BYTES + length }
+    ProxyHeaderResult::Whole { client, length: V2_FIXED_BYTES + length }
 }
 
 #[cfg(test)]
@@ -112,8 +112,8 @@ pub(super) mod tests {
         [V2_START, &[command, family], &length, addresses].concat()
     }
 
-    fn whole(client: Option<&str>, length: usize) -> ProxyHeader {
-        ProxyHeader::Whole { client: client.map(|client| client.parse().unwrap()), length }
+    fn whole(client: Option<&str>, length: usize) -> ProxyHeaderResult {
+        ProxyHeaderResult::Whole { client: client.map(|client| client.parse().unwrap()), length }
     }
 
     /// Headers that are whole, and their clients.
@@ -143,7 +143,7 @@ pub(super) mod tests {
     fn a_header_is_read_when_it_is_whole_wherever_it_is_cut() {
         for (header, client) in good() {
             for end in 0..header.len() {
-                assert_eq!(read(&header[..end]), ProxyHeader::More, "{end} of {header:?}");
+                assert_eq!(read(&header[..end]), ProxyHeaderResult::More, "{end} of {header:?}");
             }
             for behind in [&b""[..], b"{", b"\r\n", b"PROXY "] {
                 assert_eq!(read(&[&header[..], behind].concat()), whole(client, header.len()), "{header:?}");
@@ -156,7 +156,7 @@ pub(super) mod tests {
         for bytes in
             ["{", "GET /", "PUT /", "PROXY /", "PROXY *", "PROXY TCP5 ", "proxy TCP4 ", "\r\n\r\n{", "\r\n\r\n\r"]
         {
-            assert_eq!(read(bytes.as_bytes()), ProxyHeader::Absent, "{bytes:?}");
+            assert_eq!(read(bytes.as_bytes()), ProxyHeaderResult::Absent, "{bytes:?}");
         }
     }
 
@@ -174,11 +174,11 @@ pub(super) mod tests {
             "PROXY TCP6 192.0.2.7 198.51.100.1 1 443\r\n",
             "PROXY UNKNOWNS\r\n",
         ] {
-            assert_eq!(read(line.as_bytes()), ProxyHeader::Bad, "{line}");
+            assert_eq!(read(line.as_bytes()), ProxyHeaderResult::Bad, "{line}");
         }
         let endless = [&b"PROXY UNKNOWN "[..], &[b'x'; 200]].concat();
-        assert_eq!(read(&endless[..V1_BYTES_MAX - 1]), ProxyHeader::More);
-        assert_eq!(read(&endless), ProxyHeader::Bad);
+        assert_eq!(read(&endless[..V1_BYTES_MAX - 1]), ProxyHeaderResult::More);
+        assert_eq!(read(&endless), ProxyHeaderResult::Bad);
         for (command, family, addresses) in [
             (0x11, 0x11, &[1; 12][..]),
             (0x22, 0x11, &[1; 12]),
@@ -189,7 +189,7 @@ pub(super) mod tests {
             (0x21, 0x31, &[1; 215]),
             (0x20, 0x00, &[1; V2_BYTES_MAX - V2_FIXED_BYTES + 1]),
         ] {
-            assert_eq!(read(&v2(command, family, addresses)), ProxyHeader::Bad, "{command:x} {family:x}");
+            assert_eq!(read(&v2(command, family, addresses)), ProxyHeaderResult::Bad, "{command:x} {family:x}");
         }
     }
 
@@ -208,11 +208,11 @@ pub(super) mod tests {
                 }
             }
             bytes.extend([b'x'; 2 * V2_BYTES_MAX]);
-            let decided: Vec<ProxyHeader> = (0..bytes.len()).map(|end| read(&bytes[..end])).collect();
-            let at = decided.iter().position(|header| *header != ProxyHeader::More).unwrap();
+            let decided: Vec<ProxyHeaderResult> = (0..bytes.len()).map(|end| read(&bytes[..end])).collect();
+            let at = decided.iter().position(|header| *header != ProxyHeaderResult::More).unwrap();
             assert!(at <= V2_BYTES_MAX, "a header that never ends");
             assert!(decided[at..].iter().all(|header| *header == decided[at]), "{bytes:?}");
-            if let ProxyHeader::Whole { length, .. } = decided[at] {
+            if let ProxyHeaderResult::Whole { length, .. } = decided[at] {
                 assert_eq!(length, at, "known as soon as it is there, and no more bytes are waited for");
             }
         }

@@ -4,7 +4,7 @@
 //! A closed port would work, too, but would look like a dead server: this way a load balancer can
 //! distinguish the two. Besides, the port is bound when the standby starts, not when it is needed.
 
-use super::proxy_header::{self, ProxyHeader};
+use super::proxy_header::{self, ProxyHeaderResult};
 use super::tls::Certificates;
 use super::wire::{SniffedProtocol, sniff};
 use crate::protocol::http::{self, HealthPath, HttpHeadResult, ServerHealth};
@@ -32,7 +32,7 @@ const STAY: Duration = Duration::from_millis(20);
 
 /// Reads the present certificates, if TLS is configured: a standby may wait for longer than a
 /// certificate is valid.
-pub type CertificateReader = dyn Fn() -> Option<Arc<Certificates>> + Send + Sync;
+pub type LoadCertificatesFn = dyn Fn() -> Option<Arc<Certificates>> + Send + Sync;
 
 /// Answers on a port until it is dropped.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl StandbyPort {
     ///
     /// # Errors
     /// The system starts no thread.
-    pub fn start(listener: TcpListener, certificates: Arc<CertificateReader>) -> io::Result<Self> {
+    pub fn start(listener: TcpListener, certificates: Arc<LoadCertificatesFn>) -> io::Result<Self> {
         let (stop, asked_to_stop) = channel::<()>();
         let thread = thread::Builder::new().name("standby-port".to_owned()).spawn(move || {
             let clients = Arc::<StandbyPortClients>::default();
@@ -76,17 +76,17 @@ impl Drop for StandbyPort {
 
 /// The connections without an answer yet.
 #[derive(Debug, Default)]
-struct StandbyPortClients(Mutex<VecDeque<StandbyConnection>>);
+struct StandbyPortClients(Mutex<VecDeque<StandbyPortConnection>>);
 
 #[derive(Debug)]
-struct StandbyConnection {
+struct StandbyPortConnection {
     opened_at: Instant,
     stream: Arc<TcpStream>,
 }
 
 impl StandbyPortClients {
     /// The oldest first.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<StandbyConnection>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<StandbyPortConnection>> {
         // A panic cannot leave a change half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,7 +106,7 @@ impl StandbyPortClients {
             // The thread that reads from it sees the end. The connection may be gone already.
             oldest.stream.shutdown(Shutdown::Both).unwrap_or(());
         }
-        clients.push_back(StandbyConnection { opened_at: Instant::now(), stream: Arc::clone(stream) });
+        clients.push_back(StandbyPortConnection { opened_at: Instant::now(), stream: Arc::clone(stream) });
     }
 
     fn remove(&self, stream: &Arc<TcpStream>) {
@@ -115,7 +115,7 @@ impl StandbyPortClients {
 }
 
 /// Answers on a thread of its own, so that a silent connection does not delay others.
-fn answer_on_thread(stream: TcpStream, clients: &Arc<StandbyPortClients>, certificates: &Arc<CertificateReader>) {
+fn answer_on_thread(stream: TcpStream, clients: &Arc<StandbyPortClients>, certificates: &Arc<LoadCertificatesFn>) {
     let stream = Arc::new(stream);
     clients.enter(&stream);
     let (list, client, certificates) = (Arc::clone(clients), Arc::clone(&stream), Arc::clone(certificates));
@@ -129,13 +129,13 @@ fn answer_on_thread(stream: TcpStream, clients: &Arc<StandbyPortClients>, certif
     }
 }
 
-fn answer(stream: &TcpStream, certificates: &CertificateReader) -> io::Result<()> {
+fn answer(stream: &TcpStream, certificates: &LoadCertificatesFn) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(REQUEST_WITHIN))?;
     let mut timed = TimedSocket { stream, deadline: Instant::now() + REQUEST_WITHIN, unread: Vec::new() };
     let mut head = Vec::new();
     let Some(asked) = read_request_kind(&mut timed, &mut head)? else { return Ok(()) };
-    let StandbyRequestKind::Tls { at } = asked else { return answer_to(asked, &mut timed) };
+    let StandbySniffedProtocol::Tls { at } = asked else { return answer_to(asked, &mut timed) };
     let Some(certificates) = certificates() else { return Ok(()) };
     timed.unread = head.split_off(at);
     let mut session = ServerConnection::new(certificates.config()).map_err(io::Error::other)?;
@@ -149,7 +149,7 @@ fn answer(stream: &TcpStream, certificates: &CertificateReader) -> io::Result<()
 }
 
 /// Reads into `head` until the kind of request is known. `None`: the input ended before.
-fn read_request_kind(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<StandbyRequestKind>> {
+fn read_request_kind(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<Option<StandbySniffedProtocol>> {
     let mut chunk = [0; 1024];
     while head.len() <= HEAD_BYTES_MAX {
         match stream.read(&mut chunk) {
@@ -159,15 +159,15 @@ fn read_request_kind(stream: &mut impl Read, head: &mut Vec<u8>) -> io::Result<O
             Err(error) => return Err(error),
         }
         match kind_of(head) {
-            StandbyRequestKind::Begun => {}
+            StandbySniffedProtocol::Begun => {}
             asked => return Ok(Some(asked)),
         }
     }
     Ok(None)
 }
 
-fn answer_to(asked: StandbyRequestKind, stream: &mut impl Write) -> io::Result<()> {
-    let StandbyRequestKind::Http { no_body } = asked else { return Ok(()) };
+fn answer_to(asked: StandbySniffedProtocol, stream: &mut impl Write) -> io::Result<()> {
+    let StandbySniffedProtocol::Http { no_body } = asked else { return Ok(()) };
     let mut response = Vec::new();
     http::write_health(&mut response, HealthPath::Healthz, ServerHealth::Standby, no_body);
     stream.write_all(&response)
@@ -209,7 +209,7 @@ impl Write for TimedSocket<'_> {
 
 /// The kind of request, by the input so far.
 #[derive(Debug, PartialEq, Eq)]
-enum StandbyRequestKind {
+enum StandbySniffedProtocol {
     /// It may be HTTP.
     Begun,
     Http {
@@ -223,20 +223,20 @@ enum StandbyRequestKind {
     Other,
 }
 
-fn kind_of(bytes: &[u8]) -> StandbyRequestKind {
+fn kind_of(bytes: &[u8]) -> StandbySniffedProtocol {
     // A load balancer may send a PROXY header first.
     let head = match proxy_header::read(bytes) {
-        ProxyHeader::More => return StandbyRequestKind::Begun,
-        ProxyHeader::Absent => bytes,
-        ProxyHeader::Whole { length, .. } => &bytes[length..],
-        ProxyHeader::Bad => return StandbyRequestKind::Other,
+        ProxyHeaderResult::More => return StandbySniffedProtocol::Begun,
+        ProxyHeaderResult::Absent => bytes,
+        ProxyHeaderResult::Whole { length, .. } => &bytes[length..],
+        ProxyHeaderResult::Bad => return StandbySniffedProtocol::Other,
     };
     match sniff(head) {
-        SniffedProtocol::Wait => StandbyRequestKind::Begun,
-        SniffedProtocol::Raw => StandbyRequestKind::Other,
-        SniffedProtocol::Tls => StandbyRequestKind::Tls { at: bytes.len() - head.len() },
-        SniffedProtocol::Http if http::read_head(head) == HttpHeadResult::More => StandbyRequestKind::Begun,
-        SniffedProtocol::Http => StandbyRequestKind::Http { no_body: http::wants_no_body(head) },
+        SniffedProtocol::Wait => StandbySniffedProtocol::Begun,
+        SniffedProtocol::Raw => StandbySniffedProtocol::Other,
+        SniffedProtocol::Tls => StandbySniffedProtocol::Tls { at: bytes.len() - head.len() },
+        SniffedProtocol::Http if http::read_head(head) == HttpHeadResult::More => StandbySniffedProtocol::Begun,
+        SniffedProtocol::Http => StandbySniffedProtocol::Http { no_body: http::wants_no_body(head) },
     }
 }
 
@@ -256,22 +256,22 @@ mod tests {
     #[test]
     fn http_is_told_from_everything_else_by_its_first_bytes() {
         for (bytes, asked) in [
-            (&b"G"[..], StandbyRequestKind::Begun),
-            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n", StandbyRequestKind::Begun),
-            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", StandbyRequestKind::Http { no_body: false }),
-            (b"HEAD / HTTP/1.0\r\n\r\n", StandbyRequestKind::Http { no_body: true }),
-            (b"GET nonsense\r\n\r\n", StandbyRequestKind::Http { no_body: false }),
-            (b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\n", StandbyRequestKind::Begun),
+            (&b"G"[..], StandbySniffedProtocol::Begun),
+            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n", StandbySniffedProtocol::Begun),
+            (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", StandbySniffedProtocol::Http { no_body: false }),
+            (b"HEAD / HTTP/1.0\r\n\r\n", StandbySniffedProtocol::Http { no_body: true }),
+            (b"GET nonsense\r\n\r\n", StandbySniffedProtocol::Http { no_body: false }),
+            (b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\n", StandbySniffedProtocol::Begun),
             (
                 b"PROXY TCP4 10.0.0.1 10.0.0.2 7 8\r\nHEAD / HTTP/1.0\r\n\r\n",
-                StandbyRequestKind::Http { no_body: true },
+                StandbySniffedProtocol::Http { no_body: true },
             ),
-            (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET / HTTP/1.0\r\n\r\n", StandbyRequestKind::Http { no_body: false }),
-            (b"PROXY TCP4 nonsense\r\nHEAD / HTTP/1.0\r\n\r\n", StandbyRequestKind::Other),
-            (b"{\"TYPE\":", StandbyRequestKind::Other),
-            (b" {", StandbyRequestKind::Other),
-            (b"\x16\x03\x01", StandbyRequestKind::Tls { at: 0 }),
-            (b"PROXY UNKNOWN\r\n\x16", StandbyRequestKind::Tls { at: 15 }),
+            (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET / HTTP/1.0\r\n\r\n", StandbySniffedProtocol::Http { no_body: false }),
+            (b"PROXY TCP4 nonsense\r\nHEAD / HTTP/1.0\r\n\r\n", StandbySniffedProtocol::Other),
+            (b"{\"TYPE\":", StandbySniffedProtocol::Other),
+            (b" {", StandbySniffedProtocol::Other),
+            (b"\x16\x03\x01", StandbySniffedProtocol::Tls { at: 0 }),
+            (b"PROXY UNKNOWN\r\n\x16", StandbySniffedProtocol::Tls { at: 15 }),
         ] {
             assert_eq!(kind_of(bytes), asked, "{}", String::from_utf8_lossy(bytes));
         }
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn load_balancers_may_ask_over_tls_where_there_is_a_certificate() {
-        let start = |certificates: Arc<CertificateReader>| {
+        let start = |certificates: Arc<LoadCertificatesFn>| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.set_nonblocking(true).unwrap();
             (listener.local_addr().unwrap(), StandbyPort::start(listener, certificates).unwrap())

@@ -134,9 +134,9 @@ impl WriteState {
 /// other four bits are its kind as it was counted last (`census`): a byte of its own would make a
 /// connection larger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HubListFlags(u8);
+pub struct ConnectionListFlags(u8);
 
-impl HubListFlags {
+impl ConnectionListFlags {
     /// Connections to be read.
     pub const TO_READ: Self = Self(1);
     /// Connections to be written.
@@ -248,8 +248,13 @@ mod tests {
 
     #[test]
     fn it_is_on_each_list_once() {
-        let mut lists = HubListFlags::default();
-        let all = [HubListFlags::TO_READ, HubListFlags::TO_WRITE, HubListFlags::LINGERING, HubListFlags::WATCHED];
+        let mut lists = ConnectionListFlags::default();
+        let all = [
+            ConnectionListFlags::TO_READ,
+            ConnectionListFlags::TO_WRITE,
+            ConnectionListFlags::LINGERING,
+            ConnectionListFlags::WATCHED,
+        ];
         for list in all {
             assert!(!lists.has(list) && lists.enter(list) && !lists.enter(list) && lists.has(list));
         }
@@ -258,12 +263,14 @@ mod tests {
             assert_eq!(all.map(|list| lists.has(list)), [0, 1, 2, 3].map(|other| other > place));
         }
         for kind in 0..16 {
-            assert!(lists.enter(HubListFlags::WATCHED));
+            assert!(lists.enter(ConnectionListFlags::WATCHED));
             lists.count_kind(kind);
             assert!(
-                lists.counted_kind() == kind && lists.has(HubListFlags::WATCHED) && !lists.has(HubListFlags::TO_READ)
+                lists.counted_kind() == kind
+                    && lists.has(ConnectionListFlags::WATCHED)
+                    && !lists.has(ConnectionListFlags::TO_READ)
             );
-            lists.leave(HubListFlags::WATCHED);
+            lists.leave(ConnectionListFlags::WATCHED);
             assert_eq!(lists.counted_kind(), kind);
         }
     }

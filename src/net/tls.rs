@@ -98,7 +98,7 @@ impl Certificates {
 
 /// Memory that all sessions share for reading, allocated when the first one begins.
 #[derive(Debug, Default)]
-pub struct TlsReadBuffers {
+pub struct SharedTlsReadBuffers {
     /// Records that were read.
     records: Vec<u8>,
     /// The number of records that were read, complete or not.
@@ -107,7 +107,7 @@ pub struct TlsReadBuffers {
     pub(super) plain: Vec<u8>,
 }
 
-impl TlsReadBuffers {
+impl SharedTlsReadBuffers {
     /// The buffer for records, with room for kept bytes and for a read after them.
     fn records(&mut self) -> &mut Vec<u8> {
         if self.records.is_empty() {
@@ -147,7 +147,10 @@ pub struct TlsSession {
 impl fmt::Debug for TlsSession {
     /// Shows nothing of its keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("incoming", &self.incoming.len()).field("unwritten", &self.unwritten()).finish()
+        f.debug_struct("TlsSession")
+            .field("incoming", &self.incoming.len())
+            .field("unwritten", &self.unwritten())
+            .finish()
     }
 }
 
@@ -207,7 +210,7 @@ impl TlsSession {
     /// The space into which the next records must be read, at most `bytes_max`; the kept bytes come
     /// before it.
     #[must_use]
-    pub(super) fn space<'a>(&self, buffers: &'a mut TlsReadBuffers, bytes_max: usize) -> &'a mut [u8] {
+    pub(super) fn space<'a>(&self, buffers: &'a mut SharedTlsReadBuffers, bytes_max: usize) -> &'a mut [u8] {
         let kept = self.incoming.len();
         &mut buffers.records()[kept..kept + bytes_max.min(READ_BYTES)]
     }
@@ -219,14 +222,14 @@ impl TlsSession {
     /// The client violated the protocol. The alert about it is among the outgoing records.
     pub(super) fn open(
         &mut self,
-        buffers: &mut TlsReadBuffers,
+        buffers: &mut SharedTlsReadBuffers,
         count: usize,
     ) -> Result<TlsDecryptResult, rustls::Error> {
         self.handshake_has_begun = true;
         let shakes_hands = self.is_handshaking();
         let end = self.incoming.len() + count;
         buffers.plain.clear();
-        let TlsReadBuffers { records, count, plain } = buffers;
+        let SharedTlsReadBuffers { records, count, plain } = buffers;
         records[..self.incoming.len()].copy_from_slice(&self.incoming);
         *count = count_records(&records[..end]);
         self.incoming = Vec::new();
@@ -403,14 +406,14 @@ fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) 
 }
 
 /// A socket that encrypts what is written to it.
-pub(super) struct EncryptingSocket<'a, W> {
+pub(super) struct TlsSocketWriter<'a, W> {
     pub(super) tls: &'a mut TlsSession,
     pub(super) socket: &'a mut W,
     /// Memory to encrypt in, which all sessions share.
     pub(super) sealed: &'a mut Vec<u8>,
 }
 
-impl<W: Write> Write for EncryptingSocket<'_, W> {
+impl<W: Write> Write for TlsSocketWriter<'_, W> {
     /// Takes some plaintext if all earlier records are written. Encrypted plaintext counts as
     /// taken, whatever the socket accepts: the rest of the ciphertext is kept.
     fn write(&mut self, plain: &[u8]) -> io::Result<usize> {

@@ -2,7 +2,7 @@
 //! connection being served may still do. The order in which the queues are served is in `turns`.
 
 use super::counters::CloseCause;
-use super::state::HubListFlags;
+use super::state::ConnectionListFlags;
 use crate::chat::contract::ConnId;
 use std::collections::VecDeque;
 
@@ -42,7 +42,7 @@ pub(super) const CLOSING: i64 = 16 * MICROSECOND;
 
 /// The queues of which a turn serves only a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReadQueue {
+pub(super) enum ConnReadQueueKind {
     /// Connections of users with more input than one turn takes.
     Backlog,
     /// Connections that are not logged in.
@@ -55,9 +55,9 @@ pub(super) enum ReadQueue {
 pub(super) struct TurnWork {
     /// To be read: connections that an edge has woken.
     ready: Vec<ConnId>,
-    /// To be read: see [`ReadQueue::Backlog`].
+    /// To be read: see [`ConnReadQueueKind::Backlog`].
     backlog: VecDeque<ConnId>,
-    /// To be read: see [`ReadQueue::Strangers`].
+    /// To be read: see [`ConnReadQueueKind::Strangers`].
     strangers: VecDeque<ConnId>,
     /// To be read: connections with a handshake step to be done.
     handshakes: VecDeque<ConnId>,
@@ -96,22 +96,22 @@ impl TurnWork {
     }
 
     /// Queues a connection to be read in this turn, or first in the next.
-    pub(super) fn queue_soon(&mut self, id: ConnId, lists: &mut HubListFlags, is_user: bool) {
-        if lists.enter(HubListFlags::TO_READ) {
+    pub(super) fn queue_soon(&mut self, id: ConnId, lists: &mut ConnectionListFlags, is_user: bool) {
+        if lists.enter(ConnectionListFlags::TO_READ) {
             if is_user { self.ready.push(id) } else { self.strangers.push_back(id) }
         }
     }
 
     /// Queues a connection to be read after all others that wait already.
-    pub(super) fn queue_later(&mut self, id: ConnId, lists: &mut HubListFlags, is_user: bool) {
-        if lists.enter(HubListFlags::TO_READ) {
-            self.queue(if is_user { ReadQueue::Backlog } else { ReadQueue::Strangers }).push_back(id);
+    pub(super) fn queue_later(&mut self, id: ConnId, lists: &mut ConnectionListFlags, is_user: bool) {
+        if lists.enter(ConnectionListFlags::TO_READ) {
+            self.queue(if is_user { ConnReadQueueKind::Backlog } else { ConnReadQueueKind::Strangers }).push_back(id);
         }
     }
 
     /// Queues a connection to be read for its handshake.
-    pub(super) fn queue_handshake(&mut self, id: ConnId, lists: &mut HubListFlags) {
-        if lists.enter(HubListFlags::TO_READ) {
+    pub(super) fn queue_handshake(&mut self, id: ConnId, lists: &mut ConnectionListFlags) {
+        if lists.enter(ConnectionListFlags::TO_READ) {
             self.handshakes.push_back(id);
         }
     }
@@ -130,16 +130,16 @@ impl TurnWork {
     }
 
     /// The length of a queue.
-    pub(super) fn queue_len(&self, queue: ReadQueue) -> usize {
+    pub(super) fn queue_len(&self, queue: ConnReadQueueKind) -> usize {
         match queue {
-            ReadQueue::Backlog => self.backlog.len(),
-            ReadQueue::Strangers => self.strangers.len(),
+            ConnReadQueueKind::Backlog => self.backlog.len(),
+            ConnReadQueueKind::Strangers => self.strangers.len(),
         }
     }
 
     /// Takes the first connections of a queue, as many as there is place for. The queue must have
     /// them.
-    pub(super) fn take_first(&mut self, queue: ReadQueue, some: &mut [ConnId]) {
+    pub(super) fn take_first(&mut self, queue: ConnReadQueueKind, some: &mut [ConnId]) {
         let first = self.queue(queue).drain(..some.len());
         for (place, id) in some.iter_mut().zip(first) {
             *place = id;
@@ -147,16 +147,16 @@ impl TurnWork {
     }
 
     /// Puts connections that were taken and not served back, before all others.
-    pub(super) fn put_back(&mut self, queue: ReadQueue, some: &[ConnId]) {
+    pub(super) fn put_back(&mut self, queue: ConnReadQueueKind, some: &[ConnId]) {
         for &id in some.iter().rev() {
             self.queue(queue).push_front(id);
         }
     }
 
-    fn queue(&mut self, queue: ReadQueue) -> &mut VecDeque<ConnId> {
+    fn queue(&mut self, queue: ConnReadQueueKind) -> &mut VecDeque<ConnId> {
         match queue {
-            ReadQueue::Backlog => &mut self.backlog,
-            ReadQueue::Strangers => &mut self.strangers,
+            ConnReadQueueKind::Backlog => &mut self.backlog,
+            ConnReadQueueKind::Strangers => &mut self.strangers,
         }
     }
 
@@ -182,8 +182,8 @@ impl TurnWork {
 
     /// A connection has output that is to be written before the loop sleeps. The write is work of
     /// the connection being served.
-    pub(super) fn mark_dirty(&mut self, id: ConnId, lists: &mut HubListFlags) {
-        if lists.enter(HubListFlags::TO_WRITE) {
+    pub(super) fn mark_dirty(&mut self, id: ConnId, lists: &mut ConnectionListFlags) {
+        if lists.enter(ConnectionListFlags::TO_WRITE) {
             self.left -= WRITE;
             self.dirty.push(id);
         }
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_connection_is_in_one_queue_to_be_read_and_once() {
         let mut work = TurnWork::default();
-        let [mut user, mut stranger, mut greeter] = [HubListFlags::default(); 3];
+        let [mut user, mut stranger, mut greeter] = [ConnectionListFlags::default(); 3];
         for _ in 0..2 {
             work.queue_soon(id(1), &mut user, true);
             work.queue_later(id(1), &mut user, true);
@@ -314,10 +314,10 @@ mod tests {
         assert!(!work.is_user_readable());
         // It may be queued again only after it was taken off the list.
         work.queue_later(id(1), &mut user, true);
-        assert_eq!(work.queue_len(ReadQueue::Backlog), 0);
-        user.leave(HubListFlags::TO_READ);
+        assert_eq!(work.queue_len(ConnReadQueueKind::Backlog), 0);
+        user.leave(ConnectionListFlags::TO_READ);
         work.queue_later(id(1), &mut user, true);
-        assert_eq!(work.queue_len(ReadQueue::Backlog), 1);
+        assert_eq!(work.queue_len(ConnReadQueueKind::Backlog), 1);
         assert_eq!((work.next_handshake(), work.next_handshake()), (Some(id(3)), None));
     }
 
@@ -325,13 +325,13 @@ mod tests {
     fn a_queue_gives_the_connections_that_wait_the_longest() {
         let mut work = TurnWork::default();
         for slot in 1..=3 {
-            work.queue_later(id(slot), &mut HubListFlags::default(), false);
+            work.queue_later(id(slot), &mut ConnectionListFlags::default(), false);
         }
         let mut some = [id(0); 2];
-        work.take_first(ReadQueue::Strangers, &mut some);
-        work.queue_later(id(4), &mut HubListFlags::default(), false);
-        assert_eq!((some, work.queue_len(ReadQueue::Strangers)), ([id(1), id(2)], 2));
-        work.take_first(ReadQueue::Strangers, &mut some);
+        work.take_first(ConnReadQueueKind::Strangers, &mut some);
+        work.queue_later(id(4), &mut ConnectionListFlags::default(), false);
+        assert_eq!((some, work.queue_len(ConnReadQueueKind::Strangers)), ([id(1), id(2)], 2));
+        work.take_first(ConnReadQueueKind::Strangers, &mut some);
         assert_eq!(some, [id(3), id(4)]);
         assert!(work.has_nothing_to_read());
     }
@@ -340,14 +340,14 @@ mod tests {
     fn connections_that_are_put_back_are_the_next_ones_in_their_order() {
         let mut work = TurnWork::default();
         for slot in 1..=4 {
-            work.queue_later(id(slot), &mut HubListFlags::default(), true);
+            work.queue_later(id(slot), &mut ConnectionListFlags::default(), true);
         }
         let mut some = [id(0); 3];
-        work.take_first(ReadQueue::Backlog, &mut some);
-        work.queue_later(id(5), &mut HubListFlags::default(), true);
-        work.put_back(ReadQueue::Backlog, &some[1..]);
+        work.take_first(ConnReadQueueKind::Backlog, &mut some);
+        work.queue_later(id(5), &mut ConnectionListFlags::default(), true);
+        work.put_back(ConnReadQueueKind::Backlog, &some[1..]);
         let mut all = [id(0); 4];
-        work.take_first(ReadQueue::Backlog, &mut all);
+        work.take_first(ConnReadQueueKind::Backlog, &mut all);
         assert_eq!(all, [id(2), id(3), id(4), id(5)]);
     }
 
@@ -355,10 +355,10 @@ mod tests {
     fn woken_connections_without_a_turn_come_before_those_woken_meanwhile() {
         let mut work = TurnWork::default();
         for slot in 1..=3 {
-            work.queue_soon(id(slot), &mut HubListFlags::default(), true);
+            work.queue_soon(id(slot), &mut ConnectionListFlags::default(), true);
         }
         let ready = work.take_ready();
-        work.queue_soon(id(4), &mut HubListFlags::default(), true);
+        work.queue_soon(id(4), &mut ConnectionListFlags::default(), true);
         work.return_ready(ready, 2);
         assert_eq!(work.take_ready(), [id(3), id(4)]);
     }
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn writes_and_closes_are_work_of_the_connection_being_served() {
         let mut work = TurnWork::default();
-        let mut lists = HubListFlags::default();
+        let mut lists = ConnectionListFlags::default();
         work.begin(WRITE + CLOSING + READ);
         work.mark_dirty(id(1), &mut lists);
         work.mark_dirty(id(1), &mut lists);
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn the_loop_may_sleep_only_if_every_queue_is_empty() {
-        let queue_one: [fn(&mut TurnWork, &mut HubListFlags); 8] = [
+        let queue_one: [fn(&mut TurnWork, &mut ConnectionListFlags); 8] = [
             |work, lists| work.queue_soon(id(1), lists, true),
             |work, lists| work.queue_soon(id(1), lists, false),
             |work, lists| work.queue_later(id(1), lists, true),
@@ -414,7 +414,7 @@ mod tests {
         assert!(TurnWork::default().is_done());
         for (number, queue) in queue_one.into_iter().enumerate() {
             let mut work = TurnWork::default();
-            queue(&mut work, &mut HubListFlags::default());
+            queue(&mut work, &mut ConnectionListFlags::default());
             assert_eq!((work.is_done(), work.has_nothing_to_read()), (false, number >= 4), "{number}");
         }
     }

@@ -14,10 +14,10 @@
 //! A connection that used more than the quantum (an input is never split) has a debt, and is
 //! skipped until it is repaid.
 
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
-use super::state::HubListFlags;
-use super::turn_work::{CLOSING, MICROSECOND, PREFETCHED_AT_ONCE, ReadQueue, to_micros};
+use super::state::ConnectionListFlags;
+use super::turn_work::{CLOSING, ConnReadQueueKind, MICROSECOND, PREFETCHED_AT_ONCE, to_micros};
 use crate::chat::contract::ConnId;
 
 /// Serving a connection at all.
@@ -62,7 +62,7 @@ fn read_bytes(quantum: i64) -> usize {
     usize::try_from(quantum / 2).map_or(READ_BYTES_MIN, |bytes| bytes.max(READ_BYTES_MIN))
 }
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Reads connections with input: all that were just woken, and a part of the backlog.
     pub(super) fn serve_ready(&mut self) {
         if self.work.has_nothing_to_read() {
@@ -88,9 +88,9 @@ impl<S: NonblockingStream> Hub<S> {
             }
             self.check_memory();
         }
-        self.serve_queue(ReadQueue::Backlog, BACKLOG_TURN, &mut shared[..bytes], quantum);
+        self.serve_queue(ConnReadQueueKind::Backlog, BACKLOG_TURN, &mut shared[..bytes], quantum);
         let for_strangers = if users_wait { STRANGERS_BESIDE_USERS } else { STRANGERS_ALONE };
-        self.serve_queue(ReadQueue::Strangers, for_strangers, &mut shared[..bytes], quantum);
+        self.serve_queue(ConnReadQueueKind::Strangers, for_strangers, &mut shared[..bytes], quantum);
         self.serve_handshakes(&mut shared);
         self.buffers.return_shared(shared);
         // Connections that were queued meanwhile are served in the next turn, so that they do not
@@ -100,7 +100,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     /// Serves as many connections of a queue as this work allows, each at most once, so that they
     /// do not keep the loop from writing.
-    fn serve_queue(&mut self, queue: ReadQueue, work_max: i64, shared: &mut [u8], quantum: i64) {
+    fn serve_queue(&mut self, queue: ConnReadQueueKind, work_max: i64, shared: &mut [u8], quantum: i64) {
         let (mut waiting, mut spent) = (self.work.queue_len(queue), 0);
         while waiting > 0 && spent < work_max {
             let count = waiting.min(PREFETCHED_AT_ONCE);
@@ -122,7 +122,7 @@ impl<S: NonblockingStream> Hub<S> {
     /// Serves one connection. Returns the work that it used.
     fn serve_conn(&mut self, id: ConnId, shared: &mut [u8], quantum: i64) -> i64 {
         let Some(conn) = self.conns.get_mut(id) else { return SERVED };
-        conn.lists.leave(HubListFlags::TO_READ);
+        conn.lists.leave(ConnectionListFlags::TO_READ);
         if !conn.is_open() {
             self.work.queue_closing(id);
             return CLOSING;

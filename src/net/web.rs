@@ -1,7 +1,7 @@
 //! HTTP on the port of the clients: the head of a request, and its answer.
 
 use super::counters::CloseCause;
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
 use super::wire::StaticFileOutput;
 use crate::chat::contract::ConnId;
@@ -59,7 +59,7 @@ pub(super) enum AfterHead {
     File(Box<StaticFileOutput>),
 }
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// The health that the server reports to load balancers.
     pub(super) fn health(&self) -> ServerHealth {
         match self.stop.health() {

@@ -2,18 +2,18 @@
 
 use super::counters::CloseCause;
 use crate::chat::contract::CoreCloseCause;
-use crate::protocol::split::EnvelopeSplitter;
+use crate::protocol::split::JsonEnvelopeSplitter;
 use crate::protocol::ws::{self, WsServerDecoder, close_code};
 
 /// The decoder that makes envelopes of input. It is taken out of its connection while input is
 /// read, since an envelope may lie in its memory.
 #[derive(Debug, Default)]
-pub enum InputDecoder {
+pub enum ConnInputDecoder {
     /// Not known yet.
     #[default]
     Sniff,
     /// JSON envelopes one after another. `None`: nothing of the next one has come yet.
-    Raw(Option<Box<EnvelopeSplitter>>),
+    Raw(Option<Box<JsonEnvelopeSplitter>>),
     /// The head of an HTTP request.
     Http,
     /// WebSocket frames. `None`: nothing of the next one has come yet.
@@ -145,7 +145,7 @@ impl Framing {
     }
 }
 
-impl InputDecoder {
+impl ConnInputDecoder {
     /// The memory that an incomplete envelope uses.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

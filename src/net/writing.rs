@@ -3,14 +3,14 @@
 
 use super::conn::{Conn, InputWaitReasons, OUTPUT_SOFT_MAX, REPLIES_SOFT_MAX};
 use super::counters::CloseCause;
-use super::hub::Hub;
+use super::hub::ConnectionHub;
 use super::output::SocketWriteResult;
 use super::socket::NonblockingStream;
-use super::state::{HubListFlags, WriteState};
+use super::state::{ConnectionListFlags, WriteState};
 use super::turn_work::PREFETCHED_AT_ONCE;
-use crate::chat::contract::{ConnId, CoreEvent};
+use crate::chat::contract::{ConnId, CoreInput};
 
-impl<S: NonblockingStream> Hub<S> {
+impl<S: NonblockingStream> ConnectionHub<S> {
     /// Appends two frames to a connection's output, before anything of it is written.
     #[inline(never)]
     pub(super) fn write_two_frames(
@@ -124,7 +124,7 @@ impl<S: NonblockingStream> Hub<S> {
 
     fn flush(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id) else { return };
-        conn.lists.leave(HubListFlags::TO_WRITE);
+        conn.lists.leave(ConnectionListFlags::TO_WRITE);
         if !conn.is_open() {
             self.work.queue_closing(id);
             return;
@@ -138,7 +138,7 @@ impl<S: NonblockingStream> Hub<S> {
             Ok(SocketWriteResult::All) => {
                 if conn.write.end_blocked() {
                     self.deadlines.end_blocked(id);
-                    self.dispatch(CoreEvent::Flushed { conn: id });
+                    self.dispatch(CoreInput::Flushed { conn: id });
                 }
             }
             Ok(SocketWriteResult::Blocked) => {
@@ -159,18 +159,18 @@ impl<S: NonblockingStream> Hub<S> {
         let now_ms = self.clock.now_ms();
         self.deadlines.begin_blocked(now_ms, id);
         if let Some(conn) = self.conns.get_mut(id)
-            && conn.lists.enter(HubListFlags::WATCHED)
+            && conn.lists.enter(ConnectionListFlags::WATCHED)
         {
             self.deadlines.watch(now_ms, id);
         }
-        self.dispatch(CoreEvent::Blocked { conn: id });
+        self.dispatch(CoreInput::Blocked { conn: id });
     }
 
     /// The client took some of its waiting output.
     #[inline(never)]
     fn note_output_taken(&mut self, id: ConnId) {
         if self.deadlines.note_output_taken(self.clock.now_ms(), id) {
-            self.dispatch(CoreEvent::Drained { conn: id });
+            self.dispatch(CoreInput::Drained { conn: id });
         }
     }
 }

@@ -62,22 +62,22 @@ pub struct ProfileChange {
 
 /// Some of a user's friends, and the requests that are pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roster {
+pub struct RosterReply {
     /// In byte order of their names.
-    pub friends: Vec<RosterFriend>,
+    pub friends: Vec<RosterReplyFriend>,
     /// More friends follow.
     pub has_more: bool,
     /// The pending requests to the user in the order in which they were taken, without those of
     /// blocked users.
-    pub incoming: Vec<RosterFriendRequest>,
+    pub incoming: Vec<RosterReplyFriendRequest>,
     /// The pending requests of the user in the order in which they were taken, including hidden
     /// ones.
-    pub outgoing: Vec<RosterFriendRequest>,
+    pub outgoing: Vec<RosterReplyFriendRequest>,
 }
 
 /// A friend, as the roster shows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RosterFriend {
+pub struct RosterReplyFriend {
     /// Their name.
     pub user_name: UserName,
     /// Their nick name.
@@ -88,7 +88,7 @@ pub struct RosterFriend {
 
 /// A friend request that is pending, as the roster shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RosterFriendRequest {
+pub struct RosterReplyFriendRequest {
     /// The other user: the one who asked, or the one who was asked.
     pub user_name: UserName,
     /// The id that the asking user gave it.
@@ -126,25 +126,25 @@ fn truncate_to_fit<T>(list: &mut Vec<T>, bytes_max: usize, written: impl Fn(&T) 
     is_cut
 }
 
-impl Roster {
+impl RosterReply {
     /// Removes entries that would make the frame too large: the last requests, and the last
     /// friends, for which `has_more` is set then.
     pub fn cut_to_frame(&mut self) {
         let of_request =
-            |one: &RosterFriendRequest| written_bytes([one.user_name.as_str(), &one.message_id, &one.content]);
+            |one: &RosterReplyFriendRequest| written_bytes([one.user_name.as_str(), &one.message_id, &one.content]);
         truncate_to_fit(&mut self.incoming, REQUESTS_WRITTEN_BYTES, of_request);
         truncate_to_fit(&mut self.outgoing, REQUESTS_WRITTEN_BYTES, of_request);
         let of_friend =
-            |one: &RosterFriend| written_bytes([one.user_name.as_str(), &one.nick_name, &one.profile_picture]);
+            |one: &RosterReplyFriend| written_bytes([one.user_name.as_str(), &one.nick_name, &one.profile_picture]);
         self.has_more |= truncate_to_fit(&mut self.friends, FRIENDS_WRITTEN_BYTES, of_friend);
     }
 }
 
 /// A roster for the answer.
 #[derive(Clone, Debug)]
-pub struct RosterWithPresence {
+pub struct RosterReplyWithPresence {
     /// The stored part.
-    pub roster: Roster,
+    pub roster: RosterReply,
     /// For each of its friends, whether they are online.
     pub online: Vec<bool>,
 }
@@ -167,9 +167,10 @@ mod tests {
             };
             let user_name = UserName::new(&"\"".repeat(64)).unwrap();
             let friend =
-                RosterFriend { user_name: user_name.clone(), nick_name: text(255), profile_picture: text(2_048) };
-            let request = RosterFriendRequest { user_name, message_id: text(128), content, time_ms: 1_652_791_027_673 };
-            let mut roster = Roster {
+                RosterReplyFriend { user_name: user_name.clone(), nick_name: text(255), profile_picture: text(2_048) };
+            let request =
+                RosterReplyFriendRequest { user_name, message_id: text(128), content, time_ms: 1_652_791_027_673 };
+            let mut roster = RosterReply {
                 friends: vec![friend; 100],
                 has_more: false,
                 incoming: vec![request.clone(); 100],
@@ -181,7 +182,7 @@ mod tests {
             let online = vec![false; roster.friends.len()];
             for form in [JsonContentForm::Text, JsonContentForm::Object] {
                 let (mut out, id) = (Vec::new(), "\u{1}".repeat(128));
-                let shown = RosterWithPresence { roster: roster.clone(), online: online.clone() };
+                let shown = RosterReplyWithPresence { roster: roster.clone(), online: online.clone() };
                 write_reply(&mut out, form, &id, &Reply::Roster(Box::new(shown)));
                 assert!(out.len() < 1024 * 1024, "{} bytes of {odd:?}", out.len());
             }
@@ -193,10 +194,10 @@ mod tests {
         let user_name = UserName::new("vincent313").unwrap();
         let picture = "p".repeat(500).into_boxed_str();
         let friend =
-            RosterFriend { user_name: user_name.clone(), nick_name: "zhiyong".into(), profile_picture: picture };
+            RosterReplyFriend { user_name: user_name.clone(), nick_name: "zhiyong".into(), profile_picture: picture };
         let content = "tianjia".into();
-        let request = RosterFriendRequest { user_name, message_id: "f1".into(), content, time_ms: 1 };
-        let whole = Roster {
+        let request = RosterReplyFriendRequest { user_name, message_id: "f1".into(), content, time_ms: 1 };
+        let whole = RosterReply {
             friends: vec![friend; 100],
             has_more: false,
             incoming: vec![request.clone(); 100],

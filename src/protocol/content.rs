@@ -15,7 +15,7 @@ use std::fmt;
 
 mod account;
 
-type FaultText = &'static str;
+type BadFieldExplanation = &'static str;
 
 /// The largest number of keys that a TYPE knows.
 const KEYS_MAX: usize = 8;
@@ -26,9 +26,9 @@ struct UnparsedContentFields<'a> {
     raw: [Option<&'a str>; KEYS_MAX],
 }
 
-struct ValuesVisitor(&'static [&'static str]);
+struct ContentFieldsVisitor(&'static [&'static str]);
 
-impl<'de> Visitor<'de> for ValuesVisitor {
+impl<'de> Visitor<'de> for ContentFieldsVisitor {
     type Value = UnparsedContentFields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,13 +50,18 @@ impl<'de> Visitor<'de> for ValuesVisitor {
 impl<'a> UnparsedContentFields<'a> {
     fn read(text: &'a str, keys: &'static [&'static str]) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let values = deserializer.deserialize_map(ValuesVisitor(keys)).ok()?;
+        let values = deserializer.deserialize_map(ContentFieldsVisitor(keys)).ok()?;
         deserializer.end().ok()?;
         Some(values)
     }
 
     /// The value of a required key, as a string.
-    fn text(&self, key: usize, missing: FaultText, wrong: FaultText) -> Result<Cow<'a, str>, FaultText> {
+    fn text(
+        &self,
+        key: usize,
+        missing: BadFieldExplanation,
+        wrong: BadFieldExplanation,
+    ) -> Result<Cow<'a, str>, BadFieldExplanation> {
         string(self.raw[key].ok_or(missing)?).ok_or(wrong)
     }
 
@@ -65,24 +70,34 @@ impl<'a> UnparsedContentFields<'a> {
         &self,
         key: usize,
         bytes_max: usize,
-        explanation: FaultText,
-    ) -> Result<Option<Box<str>>, FaultText> {
+        explanation: BadFieldExplanation,
+    ) -> Result<Option<Box<str>>, BadFieldExplanation> {
         let text = |raw| string(raw).filter(|text| text.len() <= bytes_max).map(Box::from).ok_or(explanation);
         self.raw[key].map(text).transpose()
     }
 
     /// The value of an optional key; empty if it is missing.
-    fn optional(&self, key: usize, bytes_max: usize, explanation: FaultText) -> Result<Box<str>, FaultText> {
+    fn optional(
+        &self,
+        key: usize,
+        bytes_max: usize,
+        explanation: BadFieldExplanation,
+    ) -> Result<Box<str>, BadFieldExplanation> {
         Ok(self.optional_value(key, bytes_max, explanation)?.unwrap_or_default())
     }
 
     /// An optional name.
-    fn name(&self, key: usize, wrong: FaultText) -> Result<Option<UserNameRef<'a>>, FaultText> {
+    fn name(&self, key: usize, wrong: BadFieldExplanation) -> Result<Option<UserNameRef<'a>>, BadFieldExplanation> {
         self.raw[key].map(|raw| string(raw).ok_or(wrong).and_then(UserNameRef::new)).transpose()
     }
 }
 
-fn bad_input(request_type: RequestType, form: Option<JsonContentForm>, id: &str, explanation: FaultText) -> BadInput {
+fn bad_input(
+    request_type: RequestType,
+    form: Option<JsonContentForm>,
+    id: &str,
+    explanation: BadFieldExplanation,
+) -> BadInput {
     BadInput { request_type: Some(request_type), form, id: id.into(), code: ErrorCode::BadField, explanation }
 }
 
@@ -137,12 +152,12 @@ const MESSAGE: &[&str] = &["messageId", "sender", "receiver", "content"];
 const ACK: &[&str] = &["MessageId", "sender"];
 const FRIEND: &[&str] = &["messageId", "sender", "receiver", "content", "type"];
 
-const EMAIL: FaultText = "emailAddress must be a string of at most 255 bytes";
-const NICK_NAME: FaultText = "nickName must be a string of at most 255 bytes";
-const PICTURE: FaultText = "profilePicture must be a string of at most 2048 bytes";
-const LOCATION: FaultText = "location must be a string of at most 255 bytes";
-const DESCRIPTION: FaultText = "personalDescription must be a string of at most 8192 bytes";
-const PUBLIC_KEY: FaultText = "rsaPublicKey must be a string of at most 8192 bytes";
+const EMAIL: BadFieldExplanation = "emailAddress must be a string of at most 255 bytes";
+const NICK_NAME: BadFieldExplanation = "nickName must be a string of at most 255 bytes";
+const PICTURE: BadFieldExplanation = "profilePicture must be a string of at most 2048 bytes";
+const LOCATION: BadFieldExplanation = "location must be a string of at most 255 bytes";
+const DESCRIPTION: BadFieldExplanation = "personalDescription must be a string of at most 8192 bytes";
+const PUBLIC_KEY: BadFieldExplanation = "rsaPublicKey must be a string of at most 8192 bytes";
 
 /// TYPE 1 and 2, and the TYPEs that are words.
 pub(super) fn with_mid<'a>(
@@ -173,11 +188,11 @@ pub(super) fn with_mid<'a>(
     request.map_err(|explanation| bad_input(request_type, Some(form), &id, explanation))
 }
 
-fn secret(text: &str, explanation: FaultText) -> Result<Secret, FaultText> {
+fn secret(text: &str, explanation: BadFieldExplanation) -> Result<Secret, BadFieldExplanation> {
     if (1..=HASH_VALUE_BYTES_MAX).contains(&text.len()) { Ok(Secret::new(text)) } else { Err(explanation) }
 }
 
-fn sign_up(values: &UnparsedContentFields<'_>) -> Result<(Box<Profile>, Secret), FaultText> {
+fn sign_up(values: &UnparsedContentFields<'_>) -> Result<(Box<Profile>, Secret), BadFieldExplanation> {
     let name = values.text(0, "CONTENT lacks the key userName", "userName must be a string")?;
     let name = UserNameRef::for_sign_up(name)?;
     let hash = values.text(1, "CONTENT lacks the key hashValue", "hashValue must be a string")?;
@@ -194,7 +209,7 @@ fn sign_up(values: &UnparsedContentFields<'_>) -> Result<(Box<Profile>, Secret),
     Ok((Box::new(profile), secret))
 }
 
-fn log_in<'a>(values: &UnparsedContentFields<'a>) -> Result<(UserNameRef<'a>, Credential), FaultText> {
+fn log_in<'a>(values: &UnparsedContentFields<'a>) -> Result<(UserNameRef<'a>, Credential), BadFieldExplanation> {
     let user = UserNameRef::new(values.text(0, "CONTENT lacks the key USER", "USER must be a string")?)?;
     let credential = match (values.raw[1], values.raw[2]) {
         (None, Some(token)) => {
@@ -210,7 +225,7 @@ fn log_in<'a>(values: &UnparsedContentFields<'a>) -> Result<(UserNameRef<'a>, Cr
     Ok((user, credential))
 }
 
-fn token(values: &UnparsedContentFields<'_>) -> Result<TokenVerb, FaultText> {
+fn token(values: &UnparsedContentFields<'_>) -> Result<TokenVerb, BadFieldExplanation> {
     match &*values.text(0, "CONTENT lacks the key want", "want must be a string")? {
         "new" => Ok(TokenVerb::New),
         "revoke" => Ok(TokenVerb::Revoke),
@@ -251,7 +266,7 @@ pub(super) fn without_mid<'a>(
 #[allow(clippy::type_complexity, reason = "the four of them, taken apart at once by both callers")]
 fn message_fields<'a>(
     values: &UnparsedContentFields<'a>,
-) -> Result<(MessageId<'a>, UserNameRef<'a>, UserNameRef<'a>, Cow<'a, str>), FaultText> {
+) -> Result<(MessageId<'a>, UserNameRef<'a>, UserNameRef<'a>, Cow<'a, str>), BadFieldExplanation> {
     let id = MessageId::new(values.text(0, "CONTENT lacks the key messageId", "messageId must be a string")?)
         .map_err(|_| "messageId must have 1 to 128 bytes")?;
     let sender = UserNameRef::new(values.text(1, "CONTENT lacks the key sender", "sender must be a string")?)?;
@@ -260,19 +275,28 @@ fn message_fields<'a>(
     Ok((id, sender, receiver, content))
 }
 
-fn message<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<ClientRequest<'a>, FaultText> {
+fn message<'a>(
+    values: &UnparsedContentFields<'a>,
+    form: JsonContentForm,
+) -> Result<ClientRequest<'a>, BadFieldExplanation> {
     let (id, sender, receiver, content) = message_fields(values)?;
     let escape_free = [id.as_str(), sender.as_str(), receiver.as_str(), &content].into_iter().all(is_escape_free);
     Ok(ClientRequest::Message { form, id, sender, receiver, content, escape_free })
 }
 
-fn ack<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<ClientRequest<'a>, FaultText> {
+fn ack<'a>(
+    values: &UnparsedContentFields<'a>,
+    form: JsonContentForm,
+) -> Result<ClientRequest<'a>, BadFieldExplanation> {
     let id = MessageId::new(values.text(0, "CONTENT lacks the key MessageId", "MessageId must be a string")?)
         .map_err(|_| "MessageId must have 1 to 128 bytes")?;
     Ok(ClientRequest::Ack { form, id, sender: values.name(1, "sender must be a string")? })
 }
 
-fn friend<'a>(values: &UnparsedContentFields<'a>, form: JsonContentForm) -> Result<ClientRequest<'a>, FaultText> {
+fn friend<'a>(
+    values: &UnparsedContentFields<'a>,
+    form: JsonContentForm,
+) -> Result<ClientRequest<'a>, BadFieldExplanation> {
     let (id, sender, receiver, content) = message_fields(values)?;
     let raw = values.raw[4].ok_or("CONTENT lacks the key type")?;
     let spelled = string(raw);

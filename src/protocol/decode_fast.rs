@@ -14,14 +14,14 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 /// The place of a text. A brace comes before every text, so no text begins at 0, and
-/// `Option<TextSpan>` is no larger than `TextSpan`.
+/// `Option<JsonStringSpan>` is no larger than `JsonStringSpan`.
 #[derive(Clone, Copy)]
-struct TextSpan {
+struct JsonStringSpan {
     start: NonZeroU32,
     end: u32,
 }
 
-impl TextSpan {
+impl JsonStringSpan {
     fn new(start: usize, end: usize) -> Option<Self> {
         Some(Self { start: NonZeroU32::new(u32::try_from(start).ok()?)?, end: u32::try_from(end).ok()? })
     }
@@ -33,7 +33,7 @@ impl TextSpan {
 
 /// A position in an envelope. Methods with `INNER` read JSON inside a string, where quotes are
 /// written `\"`.
-struct EnvelopeReader<'a> {
+struct EnvelopeJsonCursor<'a> {
     /// The bytes that are still to be read.
     rest: &'a [u8],
     /// The length of the whole input, in bytes.
@@ -42,7 +42,7 @@ struct EnvelopeReader<'a> {
 
 /// The keys of a 4 and a 5.
 #[derive(Clone, Copy)]
-enum ContentFieldName {
+enum MessageJsonKey {
     MessageId,
     AckedId,
     Sender,
@@ -50,7 +50,7 @@ enum ContentFieldName {
     Content,
 }
 
-impl ContentFieldName {
+impl MessageJsonKey {
     fn of(name: &[u8]) -> Option<Self> {
         Some(match name {
             b"messageId" => Self::MessageId,
@@ -65,20 +65,20 @@ impl ContentFieldName {
 
 /// The places of the values of these keys.
 #[derive(Default)]
-struct InnerSpans([Option<TextSpan>; 5]);
+struct InnerSpans([Option<JsonStringSpan>; 5]);
 
 impl InnerSpans {
     /// Notes a value. `None`: the key has one already.
-    fn note(&mut self, key: ContentFieldName, value: TextSpan) -> Option<()> {
+    fn note(&mut self, key: MessageJsonKey, value: JsonStringSpan) -> Option<()> {
         self.0[key as usize].replace(value).is_none().then_some(())
     }
 
-    fn get(&self, key: ContentFieldName) -> Option<TextSpan> {
+    fn get(&self, key: MessageJsonKey) -> Option<JsonStringSpan> {
         self.0[key as usize]
     }
 }
 
-impl EnvelopeReader<'_> {
+impl EnvelopeJsonCursor<'_> {
     fn at(&self) -> usize {
         self.length - self.rest.len()
     }
@@ -120,7 +120,7 @@ impl EnvelopeReader<'_> {
     }
 
     /// A string in which nothing is escaped.
-    fn string<const INNER: bool>(&mut self) -> Option<TextSpan> {
+    fn string<const INNER: bool>(&mut self) -> Option<JsonStringSpan> {
         self.peek::<INNER>()?;
         self.quote::<INNER>()?;
         self.rest_of_string::<INNER>()
@@ -128,12 +128,12 @@ impl EnvelopeReader<'_> {
 
     /// The rest of a string, after its first quote.
     #[inline]
-    fn rest_of_string<const INNER: bool>(&mut self) -> Option<TextSpan> {
+    fn rest_of_string<const INNER: bool>(&mut self) -> Option<JsonStringSpan> {
         let start = self.at();
         let length = escape_free_length(self.rest);
         self.rest = self.rest.get(length..)?;
         self.quote::<INNER>()?;
-        TextSpan::new(start, start + length)
+        JsonStringSpan::new(start, start + length)
     }
 
     /// Reads the separator after a value: `true` for a comma, `false` for the brace that ends the
@@ -161,19 +161,19 @@ impl EnvelopeReader<'_> {
     /// A known key with everything up to the first quote of its value, if it is written without any
     /// white space.
     #[inline]
-    fn compact_key<const INNER: bool>(&mut self) -> Option<ContentFieldName> {
+    fn compact_key<const INNER: bool>(&mut self) -> Option<MessageJsonKey> {
         let first = self.rest.get(if INNER { 2 } else { 1 })?;
         let (key, comes) = match (first, INNER) {
-            (b'm', true) => (ContentFieldName::MessageId, self.skip_literal(br#"\"messageId\":\""#)),
-            (b'm', false) => (ContentFieldName::MessageId, self.skip_literal(br#""messageId":""#)),
-            (b'M', true) => (ContentFieldName::AckedId, self.skip_literal(br#"\"MessageId\":\""#)),
-            (b'M', false) => (ContentFieldName::AckedId, self.skip_literal(br#""MessageId":""#)),
-            (b's', true) => (ContentFieldName::Sender, self.skip_literal(br#"\"sender\":\""#)),
-            (b's', false) => (ContentFieldName::Sender, self.skip_literal(br#""sender":""#)),
-            (b'r', true) => (ContentFieldName::Receiver, self.skip_literal(br#"\"receiver\":\""#)),
-            (b'r', false) => (ContentFieldName::Receiver, self.skip_literal(br#""receiver":""#)),
-            (b'c', true) => (ContentFieldName::Content, self.skip_literal(br#"\"content\":\""#)),
-            (b'c', false) => (ContentFieldName::Content, self.skip_literal(br#""content":""#)),
+            (b'm', true) => (MessageJsonKey::MessageId, self.skip_literal(br#"\"messageId\":\""#)),
+            (b'm', false) => (MessageJsonKey::MessageId, self.skip_literal(br#""messageId":""#)),
+            (b'M', true) => (MessageJsonKey::AckedId, self.skip_literal(br#"\"MessageId\":\""#)),
+            (b'M', false) => (MessageJsonKey::AckedId, self.skip_literal(br#""MessageId":""#)),
+            (b's', true) => (MessageJsonKey::Sender, self.skip_literal(br#"\"sender\":\""#)),
+            (b's', false) => (MessageJsonKey::Sender, self.skip_literal(br#""sender":""#)),
+            (b'r', true) => (MessageJsonKey::Receiver, self.skip_literal(br#"\"receiver\":\""#)),
+            (b'r', false) => (MessageJsonKey::Receiver, self.skip_literal(br#""receiver":""#)),
+            (b'c', true) => (MessageJsonKey::Content, self.skip_literal(br#"\"content\":\""#)),
+            (b'c', false) => (MessageJsonKey::Content, self.skip_literal(br#""content":""#)),
             _ => return None,
         };
         comes.then_some(key)
@@ -190,7 +190,7 @@ impl EnvelopeReader<'_> {
                 let name = self.string::<INNER>()?;
                 self.consume_byte::<INNER>(b':')?;
                 let value = self.string::<INNER>()?;
-                if let Some(key) = ContentFieldName::of(whole.get(name.range())?) {
+                if let Some(key) = MessageJsonKey::of(whole.get(name.range())?) {
                     inner.note(key, value)?;
                 }
             }
@@ -216,7 +216,7 @@ impl EnvelopeReader<'_> {
 
 /// The places of all values in an envelope of the usual kind.
 struct EnvelopeSpans {
-    kind: TextSpan,
+    kind: JsonStringSpan,
     form: JsonContentForm,
     inner: InnerSpans,
     length: usize,
@@ -225,7 +225,7 @@ struct EnvelopeSpans {
 impl EnvelopeSpans {
     /// The outline of the envelope at the front of `bytes`.
     fn of(bytes: &[u8]) -> Option<Self> {
-        let mut reader = EnvelopeReader { rest: bytes, length: bytes.len() };
+        let mut reader = EnvelopeJsonCursor { rest: bytes, length: bytes.len() };
         let (mut kind, mut content, mut inner) = (None, None, InnerSpans::default());
         reader.consume_byte::<false>(b'{')?;
         loop {
@@ -252,24 +252,24 @@ impl EnvelopeSpans {
 
     /// The request in `text`, which has this outline.
     fn request<'a>(&self, text: &'a str) -> Option<ClientRequest<'a>> {
-        let part = |span: TextSpan| text.get(span.range());
+        let part = |span: JsonStringSpan| text.get(span.range());
         let value = |key| self.inner.get(key).and_then(part);
         let form = self.form;
         match part(self.kind)? {
             "4" => Some(ClientRequest::Message {
                 form,
-                id: MessageId::new(value(ContentFieldName::MessageId)?).ok()?,
-                sender: UserNameRef::new(value(ContentFieldName::Sender)?).ok()?,
-                receiver: UserNameRef::new(value(ContentFieldName::Receiver)?).ok()?,
-                content: Cow::Borrowed(value(ContentFieldName::Content)?),
+                id: MessageId::new(value(MessageJsonKey::MessageId)?).ok()?,
+                sender: UserNameRef::new(value(MessageJsonKey::Sender)?).ok()?,
+                receiver: UserNameRef::new(value(MessageJsonKey::Receiver)?).ok()?,
+                content: Cow::Borrowed(value(MessageJsonKey::Content)?),
                 escape_free: true,
             }),
             "5" => {
-                let sender = match value(ContentFieldName::Sender) {
+                let sender = match value(MessageJsonKey::Sender) {
                     Some(sender) => Some(UserNameRef::new(sender).ok()?),
                     None => None,
                 };
-                Some(ClientRequest::Ack { form, id: MessageId::new(value(ContentFieldName::AckedId)?).ok()?, sender })
+                Some(ClientRequest::Ack { form, id: MessageId::new(value(MessageJsonKey::AckedId)?).ok()?, sender })
             }
             _ => None,
         }
@@ -294,7 +294,7 @@ pub(super) fn read_whole(text: &str) -> Option<ClientRequest<'_>> {
 #[cfg(test)]
 mod tests {
     use super::super::envelope::ContentBuffer;
-    use super::super::split::{EnvelopeSplitter, EnvelopeStreamItem};
+    use super::super::split::{JsonEnvelopeSplitResult, JsonEnvelopeSplitter};
     use super::*;
 
     fn parse(text: &str) -> Option<ClientRequest<'_>> {
@@ -382,8 +382,8 @@ mod tests {
                 let length = super::read(stream.as_bytes()).map(|(_, length)| length).unwrap_or_default();
                 let envelope = stream[..length].trim_ascii();
                 assert_eq!(
-                    EnvelopeSplitter::default().next(&mut stream.as_bytes(), 10_000),
-                    EnvelopeStreamItem::Envelope(envelope.as_bytes()),
+                    JsonEnvelopeSplitter::default().next(&mut stream.as_bytes(), 10_000),
+                    JsonEnvelopeSplitResult::Envelope(envelope.as_bytes()),
                     "{stream}"
                 );
             }

@@ -5,7 +5,7 @@ use super::push::{Push, PushKind};
 use super::request::JsonContentForm;
 
 /// The frame template: the fixed parts between the texts of these two frames.
-struct FrameTemplate {
+struct JsonFrameTemplate {
     id: &'static [u8],
     sender: &'static [u8],
     receiver: &'static [u8],
@@ -20,7 +20,7 @@ struct FrameTemplate {
     escape_levels: u32,
 }
 
-const TEXT: FrameTemplate = FrameTemplate {
+const TEXT: JsonFrameTemplate = JsonFrameTemplate {
     id: br#"{"CONTENT":"{\"messageId\":\""#,
     sender: br#"\",\"sender\":\""#,
     receiver: br#"\",\"receiver\":\""#,
@@ -37,7 +37,7 @@ const TEXT: FrameTemplate = FrameTemplate {
     escape_levels: 2,
 };
 
-const OBJECT: FrameTemplate = FrameTemplate {
+const OBJECT: JsonFrameTemplate = JsonFrameTemplate {
     id: br#"{"CONTENT":{"messageId":""#,
     sender: br#"","sender":""#,
     receiver: br#"","receiver":""#,
@@ -64,7 +64,7 @@ pub(super) fn write_message_answer(out: &mut Vec<u8>, form: JsonContentForm, id:
 
 // Inlined, like `write_push_as`.
 #[inline(always)]
-fn write_message_answer_as(template: &'static FrameTemplate, out: &mut Vec<u8>, id: &str, taken: bool) {
+fn write_message_answer_as(template: &'static JsonFrameTemplate, out: &mut Vec<u8>, id: &str, taken: bool) {
     out.extend_from_slice(template.answer);
     escape(out, id, template.escape_levels);
     out.extend_from_slice(template.answer_ends[usize::from(taken)]);
@@ -80,7 +80,7 @@ pub fn write_push(out: &mut Vec<u8>, form: JsonContentForm, push: &Push) {
 
 // Inlined, so that the fixed parts have a known length and cost only a few moves each.
 #[inline(always)]
-fn write_push_as(template: &'static FrameTemplate, out: &mut Vec<u8>, push: &Push) {
+fn write_push_as(template: &'static JsonFrameTemplate, out: &mut Vec<u8>, push: &Push) {
     let escape_free = push.is_escape_free();
     let text = |out: &mut Vec<u8>, text: &str| {
         if escape_free {

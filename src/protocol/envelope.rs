@@ -36,9 +36,9 @@ struct RawEnvelopeValues<'a> {
     mid: Option<&'a str>,
 }
 
-struct KeysVisitor;
+struct EnvelopeKeysVisitor;
 
-impl<'de> Visitor<'de> for KeysVisitor {
+impl<'de> Visitor<'de> for EnvelopeKeysVisitor {
     type Value = RawEnvelopeValues<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,12 +48,12 @@ impl<'de> Visitor<'de> for KeysVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawEnvelopeValues<'de>, A::Error> {
         let mut keys = RawEnvelopeValues { kind: None, content: None, mid: None };
         // Of a repeated key the last value counts, as usual in JSON.
-        while let Some(key) = map.next_key::<EnvelopeFieldName>()? {
+        while let Some(key) = map.next_key::<EnvelopeJsonKey>()? {
             let place = match key {
-                EnvelopeFieldName::Kind => &mut keys.kind,
-                EnvelopeFieldName::Content => &mut keys.content,
-                EnvelopeFieldName::Mid => &mut keys.mid,
-                EnvelopeFieldName::Other => {
+                EnvelopeJsonKey::Kind => &mut keys.kind,
+                EnvelopeJsonKey::Content => &mut keys.content,
+                EnvelopeJsonKey::Mid => &mut keys.mid,
+                EnvelopeJsonKey::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 }
@@ -64,27 +64,27 @@ impl<'de> Visitor<'de> for KeysVisitor {
     }
 }
 
-enum EnvelopeFieldName {
+enum EnvelopeJsonKey {
     Kind,
     Content,
     Mid,
     Other,
 }
 
-impl<'de> serde::Deserialize<'de> for EnvelopeFieldName {
+impl<'de> serde::Deserialize<'de> for EnvelopeJsonKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeyVisitor;
         impl Visitor<'_> for KeyVisitor {
-            type Value = EnvelopeFieldName;
+            type Value = EnvelopeJsonKey;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
-            fn visit_str<E>(self, key: &str) -> Result<EnvelopeFieldName, E> {
+            fn visit_str<E>(self, key: &str) -> Result<EnvelopeJsonKey, E> {
                 Ok(match key {
-                    "TYPE" => EnvelopeFieldName::Kind,
-                    "CONTENT" => EnvelopeFieldName::Content,
-                    "MID" => EnvelopeFieldName::Mid,
-                    _ => EnvelopeFieldName::Other,
+                    "TYPE" => EnvelopeJsonKey::Kind,
+                    "CONTENT" => EnvelopeJsonKey::Content,
+                    "MID" => EnvelopeJsonKey::Mid,
+                    _ => EnvelopeJsonKey::Other,
                 })
             }
         }
@@ -94,7 +94,7 @@ impl<'de> serde::Deserialize<'de> for EnvelopeFieldName {
 
 fn read_keys(text: &str) -> Result<RawEnvelopeValues<'_>, BadInput> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let keys = deserializer.deserialize_map(KeysVisitor).and_then(|keys| deserializer.end().map(|()| keys));
+    let keys = deserializer.deserialize_map(EnvelopeKeysVisitor).and_then(|keys| deserializer.end().map(|()| keys));
     keys.map_err(|_| {
         let is_json = || serde_json::from_str::<IgnoredAny>(text).is_ok();
         let fault = if has_lone_surrogate(text) && is_json() { LONE_SURROGATE } else { NOT_AN_OBJECT };

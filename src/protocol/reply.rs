@@ -3,7 +3,7 @@
 //! Frames are written compactly, keys in the order of the protocol page, into the caller's buffer,
 //! without a line end: the wire adds its own framing.
 
-use super::account::RosterWithPresence;
+use super::account::RosterReplyWithPresence;
 use super::encode_fast::write_message_answer;
 use super::error::ErrorCode;
 use super::escape::{escape, number, quote};
@@ -69,7 +69,7 @@ pub enum Reply {
     /// RE_TOKEN: `revoked`.
     TokensRevoked,
     /// RE_ROSTER.
-    Roster(Box<RosterWithPresence>),
+    Roster(Box<RosterReplyWithPresence>),
     /// RE_PROFILE: `changed`.
     ProfileChanged,
     /// RE_PASSWORD: `changed`.

@@ -6,8 +6,8 @@
 //! envelope parser does.
 //!
 //! ```
-//! use hongyan::protocol::split::{EnvelopeSplitter, EnvelopeStreamItem as Item};
-//! let mut splitter = EnvelopeSplitter::default();
+//! use hongyan::protocol::split::{JsonEnvelopeSplitter, JsonEnvelopeSplitResult as Item};
+//! let mut splitter = JsonEnvelopeSplitter::default();
 //! let mut chunk: &[u8] = b"{\"TYPE\":0} nonsense\n{\"TY";
 //! assert_eq!(splitter.next(&mut chunk, 1024), Item::Envelope(b"{\"TYPE\":0}"));
 //! assert_eq!(splitter.next(&mut chunk, 1024), Item::Bad);
@@ -21,7 +21,7 @@ pub const DEPTH_MAX: u32 = 64;
 
 /// The next item of the stream.
 #[derive(Debug, PartialEq, Eq)]
-pub enum EnvelopeStreamItem<'a> {
+pub enum JsonEnvelopeSplitResult<'a> {
     /// All of the chunk was taken; nothing is complete.
     More,
     /// One envelope, by its braces.
@@ -34,8 +34,8 @@ pub enum EnvelopeStreamItem<'a> {
 
 /// The raw input of one connection. It owns memory only while an envelope is incomplete.
 #[derive(Debug, Default)]
-pub struct EnvelopeSplitter {
-    mode: EnvelopeSplitterState,
+pub struct JsonEnvelopeSplitter {
+    mode: JsonEnvelopeSplitterState,
     /// The part of the present envelope that arrived in earlier chunks.
     tail: Vec<u8>,
     is_tail_handed_out: bool,
@@ -44,25 +44,25 @@ pub struct EnvelopeSplitter {
 }
 
 #[derive(Debug, Default)]
-enum EnvelopeSplitterState {
+enum JsonEnvelopeSplitterState {
     /// White space before the next envelope.
     #[default]
     Between,
     /// As `Between`, inside a byte order mark of which this many bytes were read.
     Mark(usize),
-    Envelope(EnvelopeEndScanner),
+    Envelope(JsonEnvelopeEndScanner),
     /// The rest of a line that is not an envelope.
     SkipLine,
 }
 
-impl EnvelopeSplitter {
+impl JsonEnvelopeSplitter {
     /// Takes the next item from the front of `chunk`. Call it until it gives
-    /// [`EnvelopeStreamItem::More`]; in between, the rest of the chunk may be kept elsewhere and
-    /// passed again later.
-    pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8], frame_bytes_max: usize) -> EnvelopeStreamItem<'a> {
-        use EnvelopeScanResult as Scan;
-        use EnvelopeSplitterState as State;
-        use EnvelopeStreamItem as Item;
+    /// [`JsonEnvelopeSplitResult::More`]; in between, the rest of the chunk may be kept elsewhere
+    /// and passed again later.
+    pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8], frame_bytes_max: usize) -> JsonEnvelopeSplitResult<'a> {
+        use JsonEnvelopeScanResult as Scan;
+        use JsonEnvelopeSplitResult as Item;
+        use JsonEnvelopeSplitterState as State;
         if std::mem::take(&mut self.is_tail_handed_out) {
             self.tail = Vec::new();
         }
@@ -125,63 +125,64 @@ impl EnvelopeSplitter {
 
     /// Skips white space, and looks at the byte with which the next envelope begins.
     #[inline]
-    fn read_begin(&mut self, chunk: &mut &[u8]) -> Option<EnvelopeStreamItem<'static>> {
+    fn read_begin(&mut self, chunk: &mut &[u8]) -> Option<JsonEnvelopeSplitResult<'static>> {
         let Some(start) = chunk.iter().position(|&byte| !is_space(byte)) else {
             *chunk = &[];
-            return Some(EnvelopeStreamItem::More);
+            return Some(JsonEnvelopeSplitResult::More);
         };
         *chunk = &chunk[start..];
         self.mode = match chunk[0] {
-            b'{' => EnvelopeSplitterState::Envelope(EnvelopeEndScanner::default()),
-            first if first == BYTE_ORDER_MARK[0] => EnvelopeSplitterState::Mark(0),
+            b'{' => JsonEnvelopeSplitterState::Envelope(JsonEnvelopeEndScanner::default()),
+            first if first == BYTE_ORDER_MARK[0] => JsonEnvelopeSplitterState::Mark(0),
             _ => {
                 self.skip_line();
-                return Some(EnvelopeStreamItem::Bad);
+                return Some(JsonEnvelopeSplitResult::Bad);
             }
         };
         None
     }
 
     /// Takes the next byte of a byte order mark, of which so many were seen.
-    fn read_mark(&mut self, seen: usize, chunk: &mut &[u8]) -> Option<EnvelopeStreamItem<'static>> {
-        let Some((&byte, rest)) = chunk.split_first() else { return Some(EnvelopeStreamItem::More) };
+    fn read_mark(&mut self, seen: usize, chunk: &mut &[u8]) -> Option<JsonEnvelopeSplitResult<'static>> {
+        let Some((&byte, rest)) = chunk.split_first() else { return Some(JsonEnvelopeSplitResult::More) };
         if BYTE_ORDER_MARK[seen] != byte {
             self.skip_line();
             self.skipped_bytes = seen;
-            return Some(EnvelopeStreamItem::Bad);
+            return Some(JsonEnvelopeSplitResult::Bad);
         }
         *chunk = rest;
         let is_whole = seen + 1 == BYTE_ORDER_MARK.len();
-        self.mode = if is_whole { EnvelopeSplitterState::Between } else { EnvelopeSplitterState::Mark(seen + 1) };
+        self.mode =
+            if is_whole { JsonEnvelopeSplitterState::Between } else { JsonEnvelopeSplitterState::Mark(seen + 1) };
         None
     }
 
     /// Takes more of a line that is skipped.
-    fn read_skipped(&mut self, chunk: &mut &[u8], frame_bytes_max: usize) -> Option<EnvelopeStreamItem<'static>> {
+    fn read_skipped(&mut self, chunk: &mut &[u8], frame_bytes_max: usize) -> Option<JsonEnvelopeSplitResult<'static>> {
         let line = memchr::memchr(b'\n', chunk);
         self.skipped_bytes += line.unwrap_or(chunk.len());
         if self.skipped_bytes > frame_bytes_max {
-            return Some(EnvelopeStreamItem::TooLarge);
+            return Some(JsonEnvelopeSplitResult::TooLarge);
         }
         let Some(end) = line else {
             *chunk = &[];
-            return Some(EnvelopeStreamItem::More);
+            return Some(JsonEnvelopeSplitResult::More);
         };
         *chunk = &chunk[end + 1..];
-        self.mode = EnvelopeSplitterState::Between;
+        self.mode = JsonEnvelopeSplitterState::Between;
         None
     }
 
     /// Skips the rest of the line, which could not be read.
     pub fn skip_line(&mut self) {
-        self.mode = EnvelopeSplitterState::SkipLine;
+        self.mode = JsonEnvelopeSplitterState::SkipLine;
         self.skipped_bytes = 0;
     }
 
     /// Is it between two envelopes? Then it has no state, and can be replaced by a new one.
     #[must_use]
     pub fn is_between_envelopes(&self) -> bool {
-        matches!(self.mode, EnvelopeSplitterState::Between)
+        matches!(self.mode, JsonEnvelopeSplitterState::Between)
     }
 
     /// The memory of the part of an envelope that has arrived.
@@ -214,10 +215,10 @@ pub fn trim(text: &str) -> &str {
 /// Has this text the structure of one envelope, nested no deeper than allowed?
 pub(super) fn is_one_envelope(text: &[u8]) -> bool {
     let text = text.trim_ascii();
-    matches!(EnvelopeEndScanner::default().scan(text), EnvelopeScanResult::End(length) if length == text.len())
+    matches!(JsonEnvelopeEndScanner::default().scan(text), JsonEnvelopeScanResult::End(length) if length == text.len())
 }
 
-enum EnvelopeScanResult {
+enum JsonEnvelopeScanResult {
     /// The whole chunk belongs to the envelope, which goes on.
     All,
     /// The envelope ends after so many bytes.
@@ -245,7 +246,7 @@ enum ExpectedJsonToken {
 
 /// Follows the structure of one envelope.
 #[derive(Debug, Default)]
-struct EnvelopeEndScanner {
+struct JsonEnvelopeEndScanner {
     /// One bit for each object (1) or array (0) that is open.
     stack: u64,
     depth: u32,
@@ -255,26 +256,26 @@ struct EnvelopeEndScanner {
     fresh_line: bool,
 }
 
-impl EnvelopeEndScanner {
-    fn scan(&mut self, chunk: &[u8]) -> EnvelopeScanResult {
+impl JsonEnvelopeEndScanner {
+    fn scan(&mut self, chunk: &[u8]) -> JsonEnvelopeScanResult {
         let mut at = 0;
         while let Some(&byte) = chunk.get(at) {
             if self.expect == ExpectedJsonToken::Text {
                 match self.text(&chunk[at..]) {
                     Ok(length) => at += length,
-                    Err(place) => return EnvelopeScanResult::Broken(at + place),
+                    Err(place) => return JsonEnvelopeScanResult::Broken(at + place),
                 }
                 continue;
             }
             if !self.step(byte) {
-                return EnvelopeScanResult::Broken(at);
+                return JsonEnvelopeScanResult::Broken(at);
             }
             at += 1;
             if self.depth == 0 {
-                return EnvelopeScanResult::End(at);
+                return JsonEnvelopeScanResult::End(at);
             }
         }
-        EnvelopeScanResult::All
+        JsonEnvelopeScanResult::All
     }
 
     /// Scans the inside of a string, to its end or the next escape.
@@ -363,15 +364,15 @@ mod tests {
     use super::*;
 
     fn items(input: &[u8], cut: usize, limit: usize) -> Vec<String> {
-        let mut raw = EnvelopeSplitter::default();
+        let mut raw = JsonEnvelopeSplitter::default();
         let mut found = Vec::new();
         for mut chunk in input.chunks(cut.max(1)) {
             loop {
                 match raw.next(&mut chunk, limit) {
-                    EnvelopeStreamItem::More => break,
-                    EnvelopeStreamItem::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
-                    EnvelopeStreamItem::Bad => found.push("BAD".into()),
-                    EnvelopeStreamItem::TooLarge => {
+                    JsonEnvelopeSplitResult::More => break,
+                    JsonEnvelopeSplitResult::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
+                    JsonEnvelopeSplitResult::Bad => found.push("BAD".into()),
+                    JsonEnvelopeSplitResult::TooLarge => {
                         found.push("TOO LARGE".into());
                         return found;
                     }
@@ -415,9 +416,9 @@ mod tests {
                 assert_eq!(items(broken, cut, 1_000), ["BAD", "{}"], "{broken:x?} cut every {cut} bytes");
             }
         }
-        let mut raw = EnvelopeSplitter::default();
+        let mut raw = JsonEnvelopeSplitter::default();
         let mut chunk: &[u8] = b"\xef\xbb";
-        assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::More);
+        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeSplitResult::More);
         assert!(!raw.is_between_envelopes(), "half of a mark has to be remembered");
         assert_eq!(trim("\u{FEFF}\0 {} \u{FEFF}\n"), "{}");
     }
@@ -463,13 +464,13 @@ mod tests {
 
     #[test]
     fn between_two_envelopes_there_is_nothing_to_remember() {
-        let mut raw = EnvelopeSplitter::default();
+        let mut raw = JsonEnvelopeSplitter::default();
         let mut chunk: &[u8] = b"{\"a\"";
-        assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::More);
+        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeSplitResult::More);
         assert!(!raw.is_between_envelopes());
         let mut chunk: &[u8] = b":1}\n";
-        assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::Envelope(b"{\"a\":1}"));
-        assert_eq!(raw.next(&mut chunk, 100), EnvelopeStreamItem::More);
+        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeSplitResult::Envelope(b"{\"a\":1}"));
+        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeSplitResult::More);
         assert!(raw.is_between_envelopes());
     }
 }

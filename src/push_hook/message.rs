@@ -10,7 +10,7 @@ const CONTENT_BYTES_MAX: usize = 1_024;
 
 /// One announcement on its way.
 #[derive(Debug)]
-pub(super) struct HookMessage {
+pub(super) struct QueuedHookRequest {
     /// The body, a JSON text.
     pub(super) body: Vec<u8>,
     /// When it was made.
@@ -21,7 +21,7 @@ pub(super) struct HookMessage {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct HookBody<'a> {
+struct HookRequestBody<'a> {
     receiver: &'a str,
     sender: &'a str,
     kind: &'static str,
@@ -39,12 +39,12 @@ fn shorten(text: &str) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-impl HookMessage {
+impl QueuedHookRequest {
     /// Makes the body for an announcement. It has content only if `with_content` is set.
     pub(super) fn of(notice: &PushHookNotice, with_content: bool, now: Instant) -> Self {
         let PushHookNotice { push, waiting_pushes, has_more } = notice;
         let content = with_content.then(|| shorten(push.content()));
-        let body = HookBody {
+        let body = HookRequestBody {
             receiver: push.receiver(),
             sender: push.sender(),
             kind: push.kind.word(),
@@ -71,7 +71,7 @@ mod tests {
         let (id, sender) = (MessageId::new("m1").unwrap(), UserNameRef::new(sender).unwrap());
         let push = Push::new(7, 1, kind, &id, &sender, UserName::new(receiver).unwrap(), content);
         let notice = PushHookNotice { push, waiting_pushes: 3, has_more: false };
-        serde_json::from_slice(&HookMessage::of(&notice, with_content, Instant::now()).body).unwrap()
+        serde_json::from_slice(&QueuedHookRequest::of(&notice, with_content, Instant::now()).body).unwrap()
     }
 
     #[test]

@@ -12,8 +12,8 @@ mod settings;
 
 use crate::chat::contract::PushHookNotice;
 pub use counts::HookCounts;
-use message::HookMessage;
-use queue::{HookQueue, NextHookSend, RetryTimes};
+use message::QueuedHookRequest;
+use queue::{HookQueue, HookRetryTimes, HookThreadTask};
 use sender::{HookResult, HookSender};
 pub use settings::HookSettings;
 use std::io;
@@ -58,7 +58,7 @@ impl PushHook {
     pub fn start(settings: HookSettings) -> io::Result<Self> {
         let HookSettings { url, content, queue_max, .. } = &settings;
         let (url_for_log, with_content) = (url.to_string(), *content);
-        let retries = RetryTimes { first_pause: settings.retry_after, age_max: settings.age_max };
+        let retries = HookRetryTimes { first_pause: settings.retry_after, age_max: settings.age_max };
         let state = HookState {
             queue: HookQueue::new(*queue_max, retries),
             counts: HookCounts::default(),
@@ -82,7 +82,7 @@ impl PushHook {
 
     /// Puts one request for this notice into the queue. Never waits.
     pub fn announce(&self, notice: &PushHookNotice) {
-        let message = HookMessage::of(notice, self.with_content, Instant::now());
+        let message = QueuedHookRequest::of(notice, self.with_content, Instant::now());
         let mut state = self.shared.lock();
         state.counts.announced += 1;
         if state.queue.push(message) {
@@ -145,7 +145,7 @@ impl HookShared {
                 self.log_failure(&mut state, "it is too slow, so requests waited too long");
             }
             match state.queue.next(now) {
-                NextHookSend::Send(message) => {
+                HookThreadTask::Send(message) => {
                     if state.queue.has_fresh() {
                         self.changed.notify_one();
                     }
@@ -154,20 +154,20 @@ impl HookShared {
                     state = self.lock();
                     self.record_result(&mut state, message, result);
                 }
-                NextHookSend::WaitUntil(until) => {
+                HookThreadTask::WaitUntil(until) => {
                     let wait = until.saturating_duration_since(now).max(Duration::from_millis(1));
                     let waited = self.changed.wait_timeout(state, wait);
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                NextHookSend::Wait => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                NextHookSend::Stop => break,
+                HookThreadTask::Wait => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                HookThreadTask::Stop => break,
             }
         }
         state.thread_count -= 1;
         self.changed.notify_all();
     }
 
-    fn record_result(&self, state: &mut HookState, message: HookMessage, result: HookResult) {
+    fn record_result(&self, state: &mut HookState, message: QueuedHookRequest, result: HookResult) {
         let why = match result {
             HookResult::Delivered => {
                 state.counts.delivered += 1;

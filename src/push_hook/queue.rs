@@ -1,7 +1,7 @@
 //! The announcements that wait for a thread, or for their next try. It has no clock and no thread:
 //! the time is passed in.
 
-use super::message::HookMessage;
+use super::message::QueuedHookRequest;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ const PAUSE_GROWS: u32 = 4;
 
 /// When a request that failed is made again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RetryTimes {
+pub(super) struct HookRetryTimes {
     /// The first pause.
     pub(super) first_pause: Duration,
     /// An older announcement is dropped: the user may be announced again by then.
@@ -21,8 +21,8 @@ pub(super) struct RetryTimes {
 
 /// The next task of a thread.
 #[derive(Debug)]
-pub(super) enum NextHookSend {
-    Send(HookMessage),
+pub(super) enum HookThreadTask {
+    Send(QueuedHookRequest),
     /// Wait until that time, or until something arrives.
     WaitUntil(Instant),
     /// Wait until something arrives.
@@ -33,17 +33,17 @@ pub(super) enum NextHookSend {
 /// The waiting announcements.
 #[derive(Debug)]
 pub(super) struct HookQueue {
-    new_messages: VecDeque<HookMessage>,
+    new_messages: VecDeque<QueuedHookRequest>,
     /// Announcements to be retried, by their time, and by a number because times may be equal.
-    pending_retries: BTreeMap<(Instant, u64), HookMessage>,
+    pending_retries: BTreeMap<(Instant, u64), QueuedHookRequest>,
     serial: u64,
     len_max: usize,
-    retries: RetryTimes,
+    retries: HookRetryTimes,
     is_stopped: bool,
 }
 
 impl HookQueue {
-    pub(super) fn new(len_max: usize, retries: RetryTimes) -> Self {
+    pub(super) fn new(len_max: usize, retries: HookRetryTimes) -> Self {
         let (new_messages, pending_retries) = (VecDeque::new(), BTreeMap::new());
         Self { new_messages, pending_retries, serial: 0, len_max, retries, is_stopped: false }
     }
@@ -54,7 +54,7 @@ impl HookQueue {
 
     /// Takes an announcement in; `false` if there is no room.
     #[must_use]
-    pub(super) fn push(&mut self, message: HookMessage) -> bool {
+    pub(super) fn push(&mut self, message: QueuedHookRequest) -> bool {
         let has_room = !self.is_stopped && !self.is_full();
         if has_room {
             self.new_messages.push_back(message);
@@ -64,7 +64,7 @@ impl HookQueue {
 
     /// A request failed: it is made again later. `false` if it was the last, or there is no room.
     #[must_use]
-    pub(super) fn retry(&mut self, mut message: HookMessage, now: Instant) -> bool {
+    pub(super) fn retry(&mut self, mut message: QueuedHookRequest, now: Instant) -> bool {
         message.failures += 1;
         let pause = self.retries.first_pause.saturating_mul(PAUSE_GROWS.saturating_pow(message.failures - 1));
         let at = now + pause;
@@ -90,15 +90,15 @@ impl HookQueue {
         removed
     }
 
-    pub(super) fn next(&mut self, now: Instant) -> NextHookSend {
+    pub(super) fn next(&mut self, now: Instant) -> HookThreadTask {
         if self.is_stopped {
-            return NextHookSend::Stop;
+            return HookThreadTask::Stop;
         }
         let due = self.pending_retries.first_entry().filter(|entry| entry.key().0 <= now);
         if let Some(message) = due.map(|entry| entry.remove()).or_else(|| self.new_messages.pop_front()) {
-            return NextHookSend::Send(message);
+            return HookThreadTask::Send(message);
         }
-        self.pending_retries.keys().next().map_or(NextHookSend::Wait, |&(at, _)| NextHookSend::WaitUntil(at))
+        self.pending_retries.keys().next().map_or(HookThreadTask::Wait, |&(at, _)| HookThreadTask::WaitUntil(at))
     }
 
     /// Is there something that can be sent at once?
@@ -120,18 +120,18 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn message(text: &str, created_at: Instant) -> HookMessage {
-        HookMessage { body: text.into(), created_at, failures: 0 }
+    fn message(text: &str, created_at: Instant) -> QueuedHookRequest {
+        QueuedHookRequest { body: text.into(), created_at, failures: 0 }
     }
 
     fn queue(len_max: usize) -> HookQueue {
-        HookQueue::new(len_max, RetryTimes { first_pause: SECOND, age_max: 900 * SECOND })
+        HookQueue::new(len_max, HookRetryTimes { first_pause: SECOND, age_max: 900 * SECOND })
     }
 
     /// The next message to be sent, if there is one.
-    fn sends(queue: &mut HookQueue, now: Instant) -> Option<HookMessage> {
+    fn sends(queue: &mut HookQueue, now: Instant) -> Option<QueuedHookRequest> {
         match queue.next(now) {
-            NextHookSend::Send(message) => Some(message),
+            HookThreadTask::Send(message) => Some(message),
             _ => None,
         }
     }
@@ -139,14 +139,14 @@ mod tests {
     #[test]
     fn the_order_is_kept_and_the_queue_is_bounded() {
         let (mut queue, now) = (queue(2), Instant::now());
-        assert!(matches!(queue.next(now), NextHookSend::Wait));
+        assert!(matches!(queue.next(now), HookThreadTask::Wait));
         assert!(queue.push(message("a", now)) && queue.push(message("b", now)));
         assert!(!queue.push(message("c", now)), "full");
         assert_eq!(sends(&mut queue, now).unwrap().body, b"a");
         assert!(queue.push(message("d", now)));
         assert_eq!(sends(&mut queue, now).unwrap().body, b"b");
         assert_eq!(sends(&mut queue, now).unwrap().body, b"d");
-        assert!(matches!(queue.next(now), NextHookSend::Wait));
+        assert!(matches!(queue.next(now), HookThreadTask::Wait));
     }
 
     #[test]
@@ -158,12 +158,12 @@ mod tests {
             let failed = sends(&mut queue, now).unwrap();
             assert!(queue.retry(failed, now));
             let due = now + pause * SECOND;
-            assert!(matches!(queue.next(due - SECOND / 2), NextHookSend::WaitUntil(at) if at == due));
+            assert!(matches!(queue.next(due - SECOND / 2), HookThreadTask::WaitUntil(at) if at == due));
             now = due;
         }
         let failed = sends(&mut queue, now).unwrap();
         assert!(!queue.retry(failed, now), "that was the last");
-        assert!(matches!(queue.next(now), NextHookSend::Wait));
+        assert!(matches!(queue.next(now), HookThreadTask::Wait));
     }
 
     #[test]
@@ -198,6 +198,6 @@ mod tests {
         assert!(queue.push(message("b", now)));
         queue.stop();
         assert!(!queue.push(message("c", now)) && !queue.retry(failed, now));
-        assert!(matches!(queue.next(now + 900 * SECOND), NextHookSend::Stop));
+        assert!(matches!(queue.next(now + 900 * SECOND), HookThreadTask::Stop));
     }
 }

@@ -1,6 +1,6 @@
 //! One request: signed, sent, and judged by the status of its answer.
 
-use super::message::HookMessage;
+use super::message::QueuedHookRequest;
 use super::settings::HookSettings;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -70,13 +70,13 @@ impl HookSender {
     }
 
     /// Sends an announcement once.
-    pub(super) fn send(&self, message: &HookMessage) -> HookResult {
+    pub(super) fn send(&self, message: &QueuedHookRequest) -> HookResult {
         // The agent is reused after a panic: at worst a connection of its pool is torn.
         let sent = catch_unwind(AssertUnwindSafe(|| self.post(message)));
         sent.unwrap_or_else(|_| HookResult::Failed("the HTTP client panicked".to_owned()))
     }
 
-    fn post(&self, message: &HookMessage) -> HookResult {
+    fn post(&self, message: &QueuedHookRequest) -> HookResult {
         // With a clock before 1970 the signature is too old; nothing else is affected.
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut request = self

@@ -26,7 +26,7 @@ pub struct HookSettings {
 /// The secret is not shown.
 impl fmt::Debug for HookSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("HookSettings").field("url", &self.url).finish_non_exhaustive()
     }
 }
 

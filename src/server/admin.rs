@@ -4,7 +4,7 @@
 use super::StartError;
 use crate::admin::{AdminConfig, AdminServer, StageCell};
 use crate::config::{AdminPlace, Config, StoreUrl};
-use crate::net::admin::{LoopCaller, LoopCalls, channel};
+use crate::net::admin::{LoopCallReceiver, LoopCaller, channel};
 use crate::store::pool::WakeFn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) struct AdminServerStartup {
     /// Its place is the default one.
     is_default: bool,
     caller: LoopCaller,
-    calls: LoopCalls,
+    calls: LoopCallReceiver,
     stage: StageCell,
     server: Option<AdminServer>,
 }
@@ -74,7 +74,7 @@ impl AdminServerStartup {
     }
 
     /// The server has its store: starts the admin interface if it is not open yet.
-    pub(super) fn serve(mut self) -> Result<(Option<AdminServer>, LoopCalls), StartError> {
+    pub(super) fn serve(mut self) -> Result<(Option<AdminServer>, LoopCallReceiver), StartError> {
         if self.server.is_none() {
             self.start()?;
         }

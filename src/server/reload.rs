@@ -9,12 +9,12 @@ use super::certificate_validity::CertificateNotice;
 use super::certificates;
 use super::file_descriptors::OpenFileLimit;
 use crate::config::options::{OPTIONS, OptionEffectTime};
-use crate::config::settings::ServerSettings;
+use crate::config::settings::LoadedConfig;
 use crate::config::{Config, LogFormat};
 use crate::net::hub::ConnectionLimits;
 use crate::net::live_settings::{LoopSettings, ReloadedSettings};
 use crate::net::tls::Certificates;
-use crate::store::pool::{StoreLimits, WakeFn};
+use crate::store::pool::{SharedStoreLimits, WakeFn};
 use log::LevelFilter;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ const JOBS_PART: usize = 8;
 #[derive(Clone)]
 pub struct ReloadHooks {
     /// Reads the arguments, the environment and the configuration file again.
-    pub read_again: Arc<dyn Fn() -> Result<ServerSettings, String> + Send + Sync>,
+    pub read_again: Arc<dyn Fn() -> Result<LoadedConfig, String> + Send + Sync>,
     /// Sets the log level and the form of log lines.
     pub set_log: Arc<dyn Fn(LevelFilter, LogFormat) + Send + Sync>,
 }
@@ -79,7 +79,7 @@ pub(super) struct ReloadContext {
     pub(super) config: Config,
     pub(super) program: ReloadHooks,
     pub(super) files: OpenFileLimit,
-    pub(super) store: Arc<StoreLimits>,
+    pub(super) store: Arc<SharedStoreLimits>,
     pub(super) to_loop: Sender<ReloadedSettings>,
     pub(super) wake: WakeFn,
 }
@@ -131,7 +131,7 @@ impl ReloadContext {
 
     /// Reads everything that a reload needs.
     fn read(&self) -> Result<ReloadPlan, String> {
-        let ServerSettings { config: given, warning, .. } = (self.program.read_again)()?;
+        let LoadedConfig { config: given, warning, .. } = (self.program.read_again)()?;
         let mut next = self.config.clone();
         for opt in OPTIONS.iter().filter(|opt| opt.reload == OptionEffectTime::Live) {
             opt.copy(&given, &mut next)?;
@@ -285,7 +285,7 @@ mod tests {
         let program = ReloadHooks {
             read_again: Arc::new(move || {
                 let config = lock(&read).clone()?;
-                Ok(ServerSettings { config, summary: String::new(), warning: None, names_store: false })
+                Ok(LoadedConfig { config, summary: String::new(), warning: None, names_store: false })
             }),
             set_log: Arc::new(move |level, format| *lock(&set) = (level, format)),
         };

@@ -2,11 +2,11 @@
 
 use super::store_wait::{self, LOOK, on_a_thread};
 use super::supervisor;
-use super::{ShutdownFlags, StartError};
+use super::{StartError, StopReasonFlags};
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
-use crate::store::mysql::{ActiveServerCheck, ActiveServerWatch, MysqlDatabase};
-use crate::store::pool::{TakeoverSettings, WakeFn, WorkerPool};
+use crate::store::mysql::{ActiveServerCheckResult, ActiveServerWatch, MysqlConnector};
+use crate::store::pool::{DatabaseTakeoverSettings, WakeFn, WorkerPool};
 use signal_hook_mio::v1_0::Signals;
 use std::sync::Arc;
 use std::thread;
@@ -20,14 +20,14 @@ pub(super) fn wait_and_open(
     config: &Config,
     signals: &mut Option<Signals>,
     wake: &WakeFn,
-    over: &ShutdownFlags,
+    over: &StopReasonFlags,
 ) -> Result<Option<WorkerPool>, StartError> {
     let StoreUrl::Mysql(url) = &config.store else {
         return Err(StartError("a standby needs a MySQL store".to_owned()));
     };
     let cannot_use = |error: StoreError| StartError(format!("cannot use the store {}: {error}", config.store));
     let silent_max = Duration::from_millis(config.silent_server_max_ms);
-    let mut watch = ActiveServerWatch::new(MysqlDatabase::new(url).map_err(cannot_use)?, silent_max);
+    let mut watch = ActiveServerWatch::new(MysqlConnector::new(url).map_err(cannot_use)?, silent_max);
     // The last logged reason why it cannot take over, and whether it has ever seen the active
     // server.
     let (mut said, mut has_seen) = (String::new(), false);
@@ -46,14 +46,14 @@ pub(super) fn wait_and_open(
             log::info!("standby: waiting until the server that uses the store {} is gone", config.store);
         }
         let tried = match seen {
-            Ok(ActiveServerCheck::Active) => {
+            Ok(ActiveServerCheckResult::Active) => {
                 (said, has_seen) = (String::new(), true);
                 Ok(None)
             }
-            Ok(ActiveServerCheck::Gone { epoch }) => {
+            Ok(ActiveServerCheckResult::Gone { epoch }) => {
                 log::info!("standby: the active server is gone: this one takes its place");
                 let on_taken_over = Some(Arc::clone(&over.on_taken_over));
-                let claim = TakeoverSettings { predecessor: Some(epoch), on_taken_over, on_fenced: None };
+                let claim = DatabaseTakeoverSettings { predecessor: Some(epoch), on_taken_over, on_fenced: None };
                 let Some(opened) = take_over(config, signals, wake, claim)? else { return Ok(None) };
                 opened.map(Some)
             }
@@ -88,7 +88,7 @@ fn take_over(
     config: &Config,
     signals: &mut Option<Signals>,
     wake: &WakeFn,
-    claim: TakeoverSettings,
+    claim: DatabaseTakeoverSettings,
 ) -> Result<Option<Result<WorkerPool, StoreError>>, StartError> {
     let asked = Instant::now();
     let (config, wake) = (config.clone(), Arc::clone(wake));

@@ -1,6 +1,6 @@
 //! Opens the store at the start, and waits for one that cannot be reached.
 
-use super::{ShutdownFlags, StartError};
+use super::{StartError, StopReasonFlags};
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
 use crate::store::pool::{WakeFn, WorkerPool};
@@ -22,7 +22,7 @@ pub(super) fn open(
     config: &Config,
     signals: &mut Option<Signals>,
     wake: &WakeFn,
-    over: &ShutdownFlags,
+    over: &StopReasonFlags,
     on_wait: impl FnOnce(),
 ) -> Result<Option<WorkerPool>, StartError> {
     let until = Instant::now() + Duration::from_millis(config.store_wait_ms);

@@ -3,19 +3,19 @@
 //! new promises.
 
 use crate::store::cluster::{Cause, OnFenced};
-use crate::store::pool::{TakeoverSettings, WakeFn};
+use crate::store::pool::{DatabaseTakeoverSettings, WakeFn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-impl std::fmt::Debug for ShutdownFlags {
+impl std::fmt::Debug for StopReasonFlags {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Over").field("stop", &self.stop).finish_non_exhaustive()
+        f.debug_struct("StopReasonFlags").field("stop", &self.stop).finish_non_exhaustive()
     }
 }
 
 /// The reason for a stop, and the way to stop the loop.
 #[derive(Clone)]
-pub(super) struct ShutdownFlags {
+pub(super) struct StopReasonFlags {
     stop: Arc<AtomicBool>,
     /// Another server has taken over.
     is_taken_over: Arc<AtomicBool>,
@@ -27,7 +27,7 @@ pub(super) struct ShutdownFlags {
     on_fenced: OnFenced,
 }
 
-impl ShutdownFlags {
+impl StopReasonFlags {
     /// When it happens, sets `stop` and wakes the loop.
     pub(super) fn new(stop: &Arc<AtomicBool>, wake: &WakeFn) -> Self {
         let (is_taken_over, is_fenced) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
@@ -64,8 +64,8 @@ impl ShutdownFlags {
     }
 
     /// The claim of a server that does not take over from another one.
-    pub(super) fn claim(&self) -> TakeoverSettings {
-        TakeoverSettings {
+    pub(super) fn claim(&self) -> DatabaseTakeoverSettings {
+        DatabaseTakeoverSettings {
             predecessor: None,
             on_taken_over: Some(Arc::clone(&self.on_taken_over)),
             on_fenced: Some(Arc::clone(&self.on_fenced)),

@@ -3,7 +3,7 @@
 
 use super::quota::MailboxUsageCache;
 use super::{StoreConnection, StoreError, push_jobs};
-use crate::chat::contract::{AccountJob, AccountOutcome, Roster, RosterFriendRequest};
+use crate::chat::contract::{AccountJob, AccountOutcome, RosterReply, RosterReplyFriendRequest};
 use crate::protocol::field::{Secret, UserName};
 
 /// Does one job of a user.
@@ -35,21 +35,21 @@ fn roster(
     after: Option<&UserName>,
     rows_max: u32,
     bytes_max: usize,
-) -> Result<Roster, StoreError> {
+) -> Result<RosterReply, StoreError> {
     // One more than asked for tells whether there are more.
     let mut friends = store.rosters().friends_after(user, after, rows_max.saturating_add(1))?;
     let more = friends.len() > rows_max as usize;
     friends.truncate(rows_max as usize);
     if after.is_some() {
-        return Ok(Roster { friends, has_more: more, ..Roster::default() });
+        return Ok(RosterReply { friends, has_more: more, ..RosterReply::default() });
     }
     let incoming = limit_to_bytes(store.rosters().incoming(user, rows_max)?, bytes_max);
     let outgoing = limit_to_bytes(store.rosters().outgoing(user, rows_max)?, bytes_max);
-    Ok(Roster { friends, has_more: more, incoming, outgoing })
+    Ok(RosterReply { friends, has_more: more, incoming, outgoing })
 }
 
 /// Keeps the requests up to the one with which the texts exceed `bytes_max`.
-fn limit_to_bytes(mut requests: Vec<RosterFriendRequest>, bytes_max: usize) -> Vec<RosterFriendRequest> {
+fn limit_to_bytes(mut requests: Vec<RosterReplyFriendRequest>, bytes_max: usize) -> Vec<RosterReplyFriendRequest> {
     let mut bytes = 0;
     let fit = requests.iter().take_while(|request| {
         let begun_below = bytes < bytes_max;
@@ -133,13 +133,13 @@ mod tests {
 
     #[test]
     fn requests_are_shown_up_to_the_one_that_goes_beyond_the_bytes() {
-        let request = |bytes: usize| RosterFriendRequest {
+        let request = |bytes: usize| RosterReplyFriendRequest {
             user_name: UserName::new("ann").unwrap(),
             message_id: "r".into(),
             content: "x".repeat(bytes).into(),
             time_ms: 1,
         };
-        let all: Vec<RosterFriendRequest> = [3, 0, 4, 100, 1].map(request).into();
+        let all: Vec<RosterReplyFriendRequest> = [3, 0, 4, 100, 1].map(request).into();
         for (bytes_max, count) in [(0, 0), (1, 1), (3, 1), (4, 3), (7, 3), (8, 4), (107, 4), (108, 5), (usize::MAX, 5)]
         {
             assert_eq!(limit_to_bytes(all.clone(), bytes_max).len(), count, "{bytes_max}");

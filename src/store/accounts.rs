@@ -1,7 +1,7 @@
 //! The tables of accounts and deletions, as each store provides them. The rules are elsewhere.
 
 use super::StoreError;
-use crate::chat::contract::{ProfileChange, StoredPushInfo};
+use crate::chat::contract::{MailboxPushSummary, ProfileChange};
 use crate::protocol::field::{Secret, UserName};
 
 /// The part of an account that is not its profile.
@@ -28,7 +28,7 @@ pub(super) fn state_of(is_banned: bool) -> u8 {
 
 /// The table of accounts, and that of deletions in progress: plain reads and writes without a rule.
 /// They are part of a [`StoreConnection`](super::StoreConnection)'s transaction.
-pub trait AccountTable {
+pub trait AccountRepository {
     /// The account of this name.
     ///
     /// # Errors
@@ -98,5 +98,5 @@ pub trait AccountTable {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPushInfo>, Option<u64>), StoreError>;
+    ) -> Result<(Vec<MailboxPushSummary>, Option<u64>), StoreError>;
 }

@@ -6,7 +6,7 @@ use crate::protocol::field::UserName;
 
 /// The table of blocked users: reads and writes without a rule. They are part of a
 /// [`StoreConnection`](super::StoreConnection)'s transaction.
-pub trait BlockedUserTable {
+pub trait BlockedUserRepository {
     /// All users whom a user blocks, in byte order of the names.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use super::mysql::{
     ClusterEvent, ClusterMembers, ClusterMembersReader, FenceCause as Cause, ForgetNodeResult, LeaseFigures,
-    NodeDirectory, NodeLiveness, NodeStatus,
+    NodeLiveness, NodeStatus, SharedNodeNames,
 };
 
 /// How long a node that leaves waits until its records for other nodes are written.
@@ -116,7 +116,7 @@ impl ClusterHandle {
 
     /// The names of the nodes.
     #[must_use]
-    pub fn directory(&self) -> NodeDirectory {
+    pub fn directory(&self) -> SharedNodeNames {
         self.lease.directory()
     }
 

@@ -1,15 +1,15 @@
 //! The rules of friend requests, their answers and the end of a friendship: the checks, their
 //! order, and the changes that belong together. They are the same for every store: a store has the
-//! tables ([`FriendshipTable`]), and no rule.
+//! tables ([`FriendshipRepository`]), and no rule.
 
-use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};
+use super::{MailboxSaveResult, PushSenderAndSize, StoreConnection, StoreError};
 use crate::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuotaKind};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 
 /// A friend request that nobody has answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FriendRequest {
+pub struct StoredFriendRequest {
     /// The asker's id of it, which the answer names.
     pub id: Box<str>,
     /// When it was taken, in ms since the epoch.
@@ -33,7 +33,7 @@ pub struct UserRelation {
 
 /// The tables of friendships and friend requests: reads and writes without a rule. They are part of
 /// a [`StoreConnection`]'s transaction.
-pub trait FriendshipTable {
+pub trait FriendshipRepository {
     /// The relation of a user to another.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ pub trait FriendshipTable {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError>;
+    fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<StoredFriendRequest>, StoreError>;
     /// How many requests of a sender are pending, hidden or not; counting stops at `limit`.
     ///
     /// # Errors
@@ -267,12 +267,12 @@ fn remove_with_push(
 
 /// Saves a push; `false`: it was in the store already.
 fn save(store: &mut dyn StoreConnection, push: &Push) -> Result<bool, StoreError> {
-    Ok(store.save_pushes(std::slice::from_ref(push))? == [PushSaveResult::Itself])
+    Ok(store.save_pushes(std::slice::from_ref(push))? == [MailboxSaveResult::Itself])
 }
 
 /// Is this very push in the store?
 fn is_kept(store: &mut dyn StoreConnection, push: &Push) -> Result<bool, StoreError> {
-    Ok(store.find_pushes(std::slice::from_ref(push))? == [Some(PushSaveResult::Before)])
+    Ok(store.find_pushes(std::slice::from_ref(push))? == [Some(MailboxSaveResult::Before)])
 }
 
 fn name(text: &str) -> Result<UserName, StoreError> {

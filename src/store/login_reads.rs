@@ -3,7 +3,7 @@
 
 use super::accounts::AccountAuthData;
 use super::password::{PasswordCacheResult, VerifiedLogins};
-use super::token::{self, TokenExpiryBounds};
+use super::token::{self, ValidTokenExpiryRange};
 use super::{StoreConnection, StoreError};
 use crate::chat::contract::{JobOutcome, PushPage};
 use crate::protocol::field::UserName;
@@ -15,7 +15,7 @@ pub(super) fn prove(
     store: &mut dyn StoreConnection,
     user: &UserName,
     (credential, uses_cache): (&Credential, bool),
-    span: TokenExpiryBounds,
+    span: ValidTokenExpiryRange,
     verified: &VerifiedLogins,
 ) -> Result<JobOutcome, StoreError> {
     let account = match store.accounts().account(user) {

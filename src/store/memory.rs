@@ -7,16 +7,16 @@ mod friendships;
 mod roster;
 mod tokens;
 
-use super::accounts::{AccountAuthData, AccountTable};
-use super::blocks::BlockedUserTable;
-use super::friendship::FriendshipTable;
-use super::roster::RosterQueries;
-use super::token::{ResumeTokenTable, StoredToken};
-use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};
+use super::accounts::{AccountAuthData, AccountRepository};
+use super::blocks::BlockedUserRepository;
+use super::friendship::FriendshipRepository;
+use super::roster::RosterRepository;
+use super::token::{ResumeTokenRepository, StoredToken};
+use super::{MailboxSaveResult, PushSenderAndSize, StoreConnection, StoreError};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use accounts::AccountOrTombstone;
-use friendships::StoredRequest;
+use friendships::FriendRequestWithText;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,7 +27,7 @@ type RequestPair = (UserName, UserName);
 struct MemoryTables {
     accounts: HashMap<UserName, AccountOrTombstone>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
-    requests: HashMap<RequestPair, StoredRequest>,
+    requests: HashMap<RequestPair, FriendRequestWithText>,
     /// Pending requests by the `seq` of their pushes, with the other user: `requests_by_sender` has
     /// those that each user has sent, and `requests_by_receiver` those that each user has received,
     /// without hidden ones.
@@ -48,7 +48,7 @@ enum RollbackEntry {
     Account(UserName, Option<AccountOrTombstone>),
     Befriended(UserName, UserName),
     Unfriended(UserName, UserName),
-    Request(RequestPair, Option<StoredRequest>),
+    Request(RequestPair, Option<FriendRequestWithText>),
     /// Whether the first blocked the second.
     Blocked(UserName, UserName, bool),
     Saved(UserName, u64),
@@ -82,24 +82,24 @@ impl MemoryTables {
     }
 
     /// The result of saving a push if it, or another push with the same message, is stored already.
-    fn find(&self, push: &Push, receiver: &UserName) -> Result<Option<PushSaveResult>, StoreError> {
+    fn find(&self, push: &Push, receiver: &UserName) -> Result<Option<MailboxSaveResult>, StoreError> {
         if let Some(stored) = self.pushes.get(receiver).and_then(|list| list.get(&push.seq)) {
             let same = stored.sender() == push.sender() && stored.id() == push.id();
             let another = || StoreError::Refused(format!("another push stands under the number {}", push.seq));
-            return same.then_some(Some(PushSaveResult::Before)).ok_or_else(another);
+            return same.then_some(Some(MailboxSaveResult::Before)).ok_or_else(another);
         }
         let kept = push.kind == PushKind::Message && self.messages.contains_key(&Self::message_key(push, receiver));
-        Ok(kept.then_some(PushSaveResult::Duplicate))
+        Ok(kept.then_some(MailboxSaveResult::Duplicate))
     }
 
-    fn save(&mut self, push: &Push) -> Result<PushSaveResult, StoreError> {
+    fn save(&mut self, push: &Push) -> Result<MailboxSaveResult, StoreError> {
         let receiver = name(push.receiver())?;
         if let Some(found) = self.find(push, &receiver)? {
             return Ok(found);
         }
         self.undo.push(RollbackEntry::Saved(receiver.clone(), push.seq));
         self.put(push.clone(), receiver);
-        Ok(PushSaveResult::Itself)
+        Ok(MailboxSaveResult::Itself)
     }
 
     fn delete(&mut self, receiver: &UserName, seq: u64) {
@@ -208,12 +208,12 @@ impl StoreConnection for MemoryStore {
         Ok(list.map(Push::clone).collect())
     }
 
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<MailboxSaveResult>, StoreError> {
         let mut tables = self.tables();
         pushes.iter().map(|push| tables.save(push)).collect()
     }
 
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<MailboxSaveResult>>, StoreError> {
         let tables = self.tables();
         pushes.iter().map(|push| tables.find(push, &name(push.receiver())?)).collect()
     }
@@ -250,23 +250,23 @@ impl StoreConnection for MemoryStore {
         Ok(())
     }
 
-    fn accounts(&mut self) -> &mut dyn AccountTable {
+    fn accounts(&mut self) -> &mut dyn AccountRepository {
         self
     }
 
-    fn friendships(&mut self) -> &mut dyn FriendshipTable {
+    fn friendships(&mut self) -> &mut dyn FriendshipRepository {
         self
     }
 
-    fn blocks(&mut self) -> &mut dyn BlockedUserTable {
+    fn blocks(&mut self) -> &mut dyn BlockedUserRepository {
         self
     }
 
-    fn rosters(&mut self) -> &mut dyn RosterQueries {
+    fn rosters(&mut self) -> &mut dyn RosterRepository {
         self
     }
 
-    fn tokens(&mut self) -> &mut dyn ResumeTokenTable {
+    fn tokens(&mut self) -> &mut dyn ResumeTokenRepository {
         self
     }
 }

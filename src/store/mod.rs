@@ -36,13 +36,13 @@ mod work;
 
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
-use accounts::AccountTable;
-use blocks::BlockedUserTable;
-use friendship::FriendshipTable;
+use accounts::AccountRepository;
+use blocks::BlockedUserRepository;
+use friendship::FriendshipRepository;
 use node::ClusterStore;
-use roster::RosterQueries;
+use roster::RosterRepository;
 use std::fmt;
-use token::ResumeTokenTable;
+use token::ResumeTokenRepository;
 
 /// Why a store did not do a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ fn corrupt_error(why: &str) -> StoreError {
 
 /// The result of saving a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PushSaveResult {
+pub enum MailboxSaveResult {
     /// It was saved now.
     Itself,
     /// It is in the store, and was or may have been there before.
@@ -216,13 +216,13 @@ pub trait StoreConnection: Send {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError>;
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<MailboxSaveResult>, StoreError>;
     /// The results that [`save_pushes`](Self::save_pushes) would give for pushes that are in the
     /// store or are duplicates of stored ones; `None`: neither.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError>;
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<MailboxSaveResult>>, StoreError>;
     /// Reads the waiting pushes of some receivers, ascending: for each receiver those with a `seq`
     /// greater than the given one, at most `count_max`. `note` gets the receiver's index in the
     /// list, the push's `seq`, its sender and the size of its four texts in bytes.
@@ -247,13 +247,13 @@ pub trait StoreConnection: Send {
     /// See [`StoreError`].
     fn delete_pushes(&mut self, pushes: &[(UserName, u64)]) -> Result<(), StoreError>;
     /// The tables of accounts and deletions.
-    fn accounts(&mut self) -> &mut dyn AccountTable;
+    fn accounts(&mut self) -> &mut dyn AccountRepository;
     /// The tables of friendships and friend requests.
-    fn friendships(&mut self) -> &mut dyn FriendshipTable;
+    fn friendships(&mut self) -> &mut dyn FriendshipRepository;
     /// The table of blocked users.
-    fn blocks(&mut self) -> &mut dyn BlockedUserTable;
+    fn blocks(&mut self) -> &mut dyn BlockedUserRepository;
     /// Friends and requests for a user's roster.
-    fn rosters(&mut self) -> &mut dyn RosterQueries;
+    fn rosters(&mut self) -> &mut dyn RosterRepository;
     /// The table of resume tokens.
-    fn tokens(&mut self) -> &mut dyn ResumeTokenTable;
+    fn tokens(&mut self) -> &mut dyn ResumeTokenRepository;
 }

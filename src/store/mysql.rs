@@ -43,28 +43,28 @@ mod tokens;
 mod values;
 mod whereabouts;
 
-pub use connect::MysqlDatabase;
+pub use connect::MysqlConnector;
 pub use export::MysqlCopyStore;
 pub use forget_node::ForgetNodeResult;
 pub use inbox_writer::{NodeInboxWriter, NodeInboxWriterLimits};
 pub use keeper::ActiveServerHeartbeat;
-use lanes::WriterLane;
+use lanes::WriterFenceLane;
 pub use lease::{ClusterEvent, FenceCause, LeaseCallbacks, NodeLease};
 pub use life_signs::LeaseFigures;
 pub use members::{ClusterMembers, ClusterMembersReader, NodeLiveness, NodeStatus};
 pub use node_identity::NodeIdentity;
-pub use node_names::NodeDirectory;
+pub use node_names::SharedNodeNames;
 pub use nodes::NodeDatabase;
-pub use standby::{ActiveServerCheck, ActiveServerWatch};
+pub use standby::{ActiveServerCheckResult, ActiveServerWatch};
 use values::{bytes, corrupt_error, fault, is_read_only, name, number, text};
 
-use super::accounts::AccountTable;
-use super::blocks::BlockedUserTable;
-use super::friendship::FriendshipTable;
+use super::accounts::AccountRepository;
+use super::blocks::BlockedUserRepository;
+use super::friendship::FriendshipRepository;
 use super::node::ClusterStore;
-use super::roster::RosterQueries;
-use super::token::ResumeTokenTable;
-use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};
+use super::roster::RosterRepository;
+use super::token::ResumeTokenRepository;
+use super::{MailboxSaveResult, PushSenderAndSize, StoreConnection, StoreError};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use mysql::prelude::Queryable;
@@ -152,7 +152,7 @@ pub struct MysqlStore {
     opened_at: Instant,
     packet_max: u64,
     /// The lane of this connection, and what keeps the lock on the database held.
-    lock: WriterLane,
+    lock: WriterFenceLane,
 }
 
 impl std::fmt::Debug for MysqlStore {
@@ -290,7 +290,7 @@ impl StoreConnection for MysqlStore {
         self.run(|conn| read_page(&mut conn.exec_iter(sql, params)?, user, bytes_max))?.into_iter().collect()
     }
 
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<MailboxSaveResult>, StoreError> {
         let (mut saved, mut rest) = (Vec::with_capacity(pushes.len()), pushes);
         while !rest.is_empty() {
             let size = size_of_group(rest.len(), |size| {
@@ -304,7 +304,7 @@ impl StoreConnection for MysqlStore {
         Ok(saved)
     }
 
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<MailboxSaveResult>>, StoreError> {
         self.find(pushes)
     }
 
@@ -332,23 +332,23 @@ impl StoreConnection for MysqlStore {
         Ok(())
     }
 
-    fn accounts(&mut self) -> &mut dyn AccountTable {
+    fn accounts(&mut self) -> &mut dyn AccountRepository {
         self
     }
 
-    fn friendships(&mut self) -> &mut dyn FriendshipTable {
+    fn friendships(&mut self) -> &mut dyn FriendshipRepository {
         self
     }
 
-    fn blocks(&mut self) -> &mut dyn BlockedUserTable {
+    fn blocks(&mut self) -> &mut dyn BlockedUserRepository {
         self
     }
 
-    fn rosters(&mut self) -> &mut dyn RosterQueries {
+    fn rosters(&mut self) -> &mut dyn RosterRepository {
         self
     }
 
-    fn tokens(&mut self) -> &mut dyn ResumeTokenTable {
+    fn tokens(&mut self) -> &mut dyn ResumeTokenRepository {
         self
     }
 }

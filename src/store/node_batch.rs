@@ -8,7 +8,7 @@ use super::login_reads::{load, may_log_in, page_of, prove};
 use super::node::ClusterStore;
 use super::password::VerifiedLogins;
 use super::quota::MailboxUsageCache;
-use super::token::TokenExpiryBounds;
+use super::token::ValidTokenExpiryRange;
 use super::transaction::{TransactionProgress, begin, run_job};
 use super::{StoreConnection, StoreError, push_jobs};
 use crate::chat::contract::{ClusterJobOutcome, ClusterStoreJob, Job, JobOutcome, UserOwner};
@@ -16,7 +16,7 @@ use crate::protocol::field::UserName;
 use std::time::Duration;
 
 /// A step that follows the commit, and the index of its job.
-enum AfterCommit<'a> {
+enum ReadAfterCommit<'a> {
     /// A push was saved: adds the owner of its receiver to the outcome.
     Saved { job: usize, receiver: &'a str, is_first: bool },
     /// A user was claimed: reads their friends and pushes for the log-in.
@@ -95,22 +95,22 @@ pub(super) fn transact(
 /// Commits, and completes the outcomes by reads behind the commit.
 fn commit(
     store: &mut dyn StoreConnection,
-    behind: Vec<AfterCommit<'_>>,
+    behind: Vec<ReadAfterCommit<'_>>,
     outcomes: &mut [JobOutcome],
 ) -> Result<(), StoreError> {
     let receivers: Vec<&str> = behind
         .iter()
         .filter_map(|one| match one {
-            AfterCommit::Saved { receiver, .. } => Some(*receiver),
-            AfterCommit::Claimed { .. } => None,
+            ReadAfterCommit::Saved { receiver, .. } => Some(*receiver),
+            ReadAfterCommit::Claimed { .. } => None,
         })
         .collect();
     let owners = nodes(store)?.commit_and_read(&receivers)?;
     let mut owners = owners.unwrap_or_default().into_iter();
     for one in behind {
         let (job, outcome) = match one {
-            AfterCommit::Saved { job, is_first, .. } => (job, saved(is_first, owners.next())),
-            AfterCommit::Claimed { job, user, epoch, pushes_max, bytes_max } => {
+            ReadAfterCommit::Saved { job, is_first, .. } => (job, saved(is_first, owners.next())),
+            ReadAfterCommit::Claimed { job, user, epoch, pushes_max, bytes_max } => {
                 // The claim is committed, so after a failed read a later try still succeeds.
                 let read = load(store, user, pushes_max, bytes_max).unwrap_or(JobOutcome::Failed);
                 (job, loaded(epoch, read))
@@ -143,7 +143,7 @@ fn loaded(epoch: u64, read: JobOutcome) -> JobOutcome {
 }
 
 /// Notes the pushes that the jobs at the front have saved. Their outcomes begin at `first`.
-fn note_saved<'a>(jobs: &'a [Job], (first, outcomes): (usize, &[JobOutcome]), behind: &mut Vec<AfterCommit<'a>>) {
+fn note_saved<'a>(jobs: &'a [Job], (first, outcomes): (usize, &[JobOutcome]), behind: &mut Vec<ReadAfterCommit<'a>>) {
     for (place, (job, outcome)) in jobs.iter().zip(&outcomes[first..]).enumerate() {
         let Job::SavePush { push } = job else { return };
         let is_first = match outcome {
@@ -151,15 +151,15 @@ fn note_saved<'a>(jobs: &'a [Job], (first, outcomes): (usize, &[JobOutcome]), be
             JobOutcome::Duplicate => false,
             _ => continue,
         };
-        behind.push(AfterCommit::Saved { job: first + place, receiver: push.receiver(), is_first });
+        behind.push(ReadAfterCommit::Saved { job: first + place, receiver: push.receiver(), is_first });
     }
 }
 
-fn note_claimed<'a>(job: &'a Job, (place, outcome): (usize, &JobOutcome), behind: &mut Vec<AfterCommit<'a>>) {
+fn note_claimed<'a>(job: &'a Job, (place, outcome): (usize, &JobOutcome), behind: &mut Vec<ReadAfterCommit<'a>>) {
     let Job::Cluster { user, job } = job else { return };
     let ClusterStoreJob::Claim { epoch, pushes_max, bytes_max, .. } = **job else { return };
     if matches!(outcome, JobOutcome::Proven) {
-        behind.push(AfterCommit::Claimed { job: place, user, epoch: epoch + 1, pushes_max, bytes_max });
+        behind.push(ReadAfterCommit::Claimed { job: place, user, epoch: epoch + 1, pushes_max, bytes_max });
     }
 }
 
@@ -171,7 +171,7 @@ fn run_one(
 ) -> Result<JobOutcome, StoreError> {
     match job {
         Job::LogIn { user, credential, uses_cache, now_ms, latest_ms, pushes_max, bytes_max } => {
-            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
+            let span = ValidTokenExpiryRange { now_ms: *now_ms, latest_ms: *latest_ms };
             match prove(store, user, (credential, *uses_cache), span, verified)? {
                 JobOutcome::Proven => load_if_here(store, user, *pushes_max, *bytes_max),
                 outcome => Ok(outcome),

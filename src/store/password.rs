@@ -139,7 +139,7 @@ impl PasswordHasher {
 }
 
 /// Half of a MAC: to guess it takes 2^127 tries.
-type MacTag = [u8; 16];
+type PasswordMacTag = [u8; 16];
 
 /// The answer of the cache about a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,21 +191,21 @@ impl UnreadableHashLogLimiter {
 /// replace each other here; this does no other harm, because the tag covers the name, too.
 #[derive(Debug, Default)]
 struct VerifiedPasswordTags {
-    young_tags: HashTable<(u64, MacTag)>,
-    old_tags: HashTable<(u64, MacTag)>,
+    young_tags: HashTable<(u64, PasswordMacTag)>,
+    old_tags: HashTable<(u64, PasswordMacTag)>,
 }
 
-fn find(tags: &HashTable<(u64, MacTag)>, user: u64) -> Option<MacTag> {
+fn find(tags: &HashTable<(u64, PasswordMacTag)>, user: u64) -> Option<PasswordMacTag> {
     tags.find(user, |&(other, _)| other == user).map(|&(_, tag)| tag)
 }
 
 impl VerifiedPasswordTags {
-    fn insert(&mut self, user: u64, tag: MacTag, users_max: usize) {
+    fn insert(&mut self, user: u64, tag: PasswordMacTag, users_max: usize) {
         let young_max = users_max.div_ceil(2);
         if young_max == 0 {
             return;
         }
-        let same = |&(other, _): &(u64, MacTag)| other == user;
+        let same = |&(other, _): &(u64, PasswordMacTag)| other == user;
         if let Ok(old) = self.old_tags.find_entry(user, same) {
             old.remove();
         }

@@ -7,15 +7,15 @@ use super::fair_queue::{FairQueue, lane_user};
 use super::group_commit::GroupCommitDelay;
 pub use super::health::StoreHealth;
 use super::lane_queue::{LaneReceiver, LaneSender, SubmittedJob, lane_queue};
-pub use super::limits::StoreLimits;
+pub use super::limits::SharedStoreLimits;
 use super::memory::MemoryStore;
-use super::mysql::{ActiveServerHeartbeat, MysqlDatabase, MysqlStore, NodeDatabase, ROW_BYTES};
+use super::mysql::{ActiveServerHeartbeat, MysqlConnector, MysqlStore, NodeDatabase, ROW_BYTES};
 use super::password::{PasswordHasher, VerifiedLogins};
-use super::priority::WorkerPriority;
+use super::priority::UrgentBatchGate;
 use super::quota::{MailboxUsageCache, Quotas};
 use super::reopen::StoreOpener;
 use super::sqlite::SqliteStore;
-use super::undelivered::{OutcomeBudgetRelease, OutcomeByteBudget};
+use super::undelivered::{OutcomeBudgetLoopSide, OutcomeByteBudget};
 use super::work::DataWorker;
 use super::{StoreConnection, StoreError};
 use crate::chat::contract::{Job, JobOutcome, JobTicket};
@@ -55,25 +55,25 @@ pub struct WorkerPool {
     data: Vec<DataWorkerHandle>,
     auth: Sender<SubmittedJob>,
     done: Receiver<JobDone>,
-    budget_release: OutcomeBudgetRelease,
+    budget_release: OutcomeBudgetLoopSide,
     threads: Vec<JoinHandle<()>>,
     first_seq: u64,
     unfinished_deletions: Vec<UserName>,
     health: Arc<StoreHealth>,
-    limits: Arc<StoreLimits>,
+    limits: Arc<SharedStoreLimits>,
     cluster: Option<ClusterHandle>,
 }
 
 impl std::fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("data", &self.data.len()).finish_non_exhaustive()
+        f.debug_struct("WorkerPool").field("data", &self.data.len()).finish_non_exhaustive()
     }
 }
 
 /// How a server comes to a database that several servers may want. SQLite and memory need none of
 /// it.
 #[derive(Clone, Default)]
-pub struct TakeoverSettings {
+pub struct DatabaseTakeoverSettings {
     /// The epoch of the server whose place is taken, even if it holds the lock.
     pub predecessor: Option<u64>,
     /// Called once when another server has taken the place of this one.
@@ -85,7 +85,7 @@ pub struct TakeoverSettings {
 /// The function that opens the store, and the number of workers that may.
 fn opener(
     config: &Config,
-    claim: TakeoverSettings,
+    claim: DatabaseTakeoverSettings,
     health: &Arc<StoreHealth>,
 ) -> Result<(StoreOpener, usize), StoreError> {
     Ok(match config.store.clone() {
@@ -96,7 +96,7 @@ fn opener(
         // SQLite has one writer: more than one worker would only wait for each other.
         StoreUrl::Sqlite(path) => (Box::new(move || Ok(Box::new(SqliteStore::open(&path)?))), 1),
         StoreUrl::Mysql(url) => {
-            let server = MysqlDatabase::new(&url)?;
+            let server = MysqlConnector::new(&url)?;
             let server = match claim.predecessor {
                 Some(epoch) => server.succeed(epoch),
                 None => server,
@@ -172,14 +172,14 @@ impl WorkerPool {
     /// # Errors
     /// When the store cannot be used.
     pub fn start(config: &Config, wake: WakeFn) -> Result<Self, StoreError> {
-        Self::start_as(config, TakeoverSettings::default(), wake)
+        Self::start_as(config, DatabaseTakeoverSettings::default(), wake)
     }
 
     /// The same for a server that takes another one's place, or must know when it loses its own.
     ///
     /// # Errors
     /// When the store cannot be used.
-    pub fn start_as(config: &Config, claim: TakeoverSettings, wake: WakeFn) -> Result<Self, StoreError> {
+    pub fn start_as(config: &Config, claim: DatabaseTakeoverSettings, wake: WakeFn) -> Result<Self, StoreError> {
         if let Some(name) = &config.node_name {
             return Self::start_as_node(config, name, claim, wake);
         }
@@ -189,7 +189,12 @@ impl WorkerPool {
     }
 
     /// The same for a node of a cluster.
-    fn start_as_node(config: &Config, name: &str, claim: TakeoverSettings, wake: WakeFn) -> Result<Self, StoreError> {
+    fn start_as_node(
+        config: &Config,
+        name: &str,
+        claim: DatabaseTakeoverSettings,
+        wake: WakeFn,
+    ) -> Result<Self, StoreError> {
         let StoreUrl::Mysql(url) = &config.store else {
             return Err(StoreError::Unusable("a node of a cluster needs a MySQL store".into()));
         };
@@ -235,14 +240,14 @@ impl WorkerPool {
     ) -> Result<Self, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
         let verified = Arc::new(VerifiedLogins::new(config.verified_logins_max).map_err(|error| unavailable(&error))?);
-        let limits = Arc::new(StoreLimits::new(config, Arc::clone(&verified)));
+        let limits = Arc::new(SharedStoreLimits::new(config, Arc::clone(&verified)));
         let opener = Arc::new(opener);
         let (done_sender, done) = channel();
         let mut pool = Self {
             data: Vec::new(),
             auth: channel().0,
             done,
-            budget_release: OutcomeBudgetRelease::default(),
+            budget_release: OutcomeBudgetLoopSide::default(),
             threads: Vec::new(),
             first_seq: 0,
             unfinished_deletions: Vec::new(),
@@ -250,7 +255,7 @@ impl WorkerPool {
             limits,
             cluster: None,
         };
-        let priority = Arc::new(WorkerPriority::default());
+        let priority = Arc::new(UrgentBatchGate::default());
         for worker in 0..workers {
             let mut store = opener()?;
             if worker == 0 {
@@ -315,7 +320,7 @@ impl WorkerPool {
 
     /// The limits of the store, to change them.
     #[must_use]
-    pub fn limits(&self) -> Arc<StoreLimits> {
+    pub fn limits(&self) -> Arc<SharedStoreLimits> {
         Arc::clone(&self.limits)
     }
 
@@ -370,7 +375,7 @@ fn data_worker(
     mut batch: DataWorker,
     mut jobs: LaneReceiver,
     undelivered: &OutcomeByteBudget,
-    priority: &WorkerPriority,
+    priority: &UrgentBatchGate,
     done: &Sender<JobDone>,
     wake: &WakeFn,
 ) {

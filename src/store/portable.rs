@@ -114,14 +114,14 @@ pub const TABLES: &[TableSchema] = &[
 
 /// The value in one column of one row.
 #[derive(Clone, PartialEq, Eq)]
-pub enum ColumnValue {
+pub enum CopyColumnValue {
     /// A value of a text column.
     Text(Box<str>),
     /// A value of any other column.
     Number(u64),
 }
 
-impl ColumnValue {
+impl CopyColumnValue {
     /// Its approximate size in a statement and in memory, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
@@ -134,17 +134,17 @@ impl ColumnValue {
 
 /// The fields of one row, in the order of the table's columns. There is no `Debug`, because fields
 /// may be password hashes.
-pub type Row = Vec<ColumnValue>;
+pub type CopyRow = Vec<CopyColumnValue>;
 
 /// The approximate size of a row, in bytes.
 #[must_use]
-pub fn row_weight_bytes(row: &[ColumnValue]) -> usize {
-    row.iter().map(ColumnValue::weight_bytes).sum()
+pub fn row_weight_bytes(row: &[CopyColumnValue]) -> usize {
+    row.iter().map(CopyColumnValue::weight_bytes).sum()
 }
 
 /// The limits of one read; at least one row is always read.
 #[derive(Clone, Copy, Debug)]
-pub struct PageMax {
+pub struct CopyReadLimits {
     /// The largest number of rows.
     pub rows: u32,
     /// The largest size in bytes. The row that reaches it is the last one.
@@ -166,14 +166,14 @@ pub trait CopyableStore {
     fn read(
         &mut self,
         table: &TableSchema,
-        after: Option<&[ColumnValue]>,
-        max: PageMax,
-    ) -> Result<Vec<Row>, StoreError>;
+        after: Option<&[CopyColumnValue]>,
+        max: CopyReadLimits,
+    ) -> Result<Vec<CopyRow>, StoreError>;
     /// Writes rows that do not exist yet, all or none, and makes them durable.
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn write(&mut self, table: &TableSchema, rows: &[Row]) -> Result<(), StoreError>;
+    fn write(&mut self, table: &TableSchema, rows: &[CopyRow]) -> Result<(), StoreError>;
     /// Marks the store as the target of an unfinished copy. A marked store cannot be opened in any
     /// role.
     ///

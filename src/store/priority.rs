@@ -13,8 +13,8 @@ const URGENT_MAX: Duration = Duration::from_millis(20);
 
 /// Shared by all data workers.
 #[derive(Debug)]
-pub(super) struct WorkerPriority {
-    urgent: Mutex<UrgentBatches>,
+pub(super) struct UrgentBatchGate {
+    urgent: Mutex<RunningUrgentBatches>,
     changed: Condvar,
     wait_max: Duration,
     urgent_max: Duration,
@@ -22,12 +22,12 @@ pub(super) struct WorkerPriority {
 
 /// The batches of workers that serve a user who rarely has a job.
 #[derive(Debug, Default)]
-struct UrgentBatches {
+struct RunningUrgentBatches {
     count: usize,
     last_began: Option<Instant>,
 }
 
-impl Default for WorkerPriority {
+impl Default for UrgentBatchGate {
     fn default() -> Self {
         let (urgent, changed) = (Mutex::default(), Condvar::new());
         Self { urgent, changed, wait_max: WAIT_MAX, urgent_max: URGENT_MAX }
@@ -36,20 +36,20 @@ impl Default for WorkerPriority {
 
 /// A batch with the job of such a user is being done.
 #[derive(Debug)]
-pub(super) struct UrgentBatch<'a>(&'a WorkerPriority);
+pub(super) struct UrgentBatchGuard<'a>(&'a UrgentBatchGate);
 
-impl WorkerPriority {
-    fn urgent(&self) -> MutexGuard<'_, UrgentBatches> {
+impl UrgentBatchGate {
+    fn urgent(&self) -> MutexGuard<'_, RunningUrgentBatches> {
         // A panic cannot leave it half changed.
         self.urgent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a batch with the job of a user who rarely has one.
-    pub(super) fn begin(&self) -> UrgentBatch<'_> {
+    pub(super) fn begin(&self) -> UrgentBatchGuard<'_> {
         let mut urgent = self.urgent();
         urgent.count += 1;
         urgent.last_began = Some(Instant::now());
-        UrgentBatch(self)
+        UrgentBatchGuard(self)
     }
 
     /// Waits before a batch without such a job.
@@ -67,7 +67,7 @@ impl WorkerPriority {
     }
 }
 
-impl Drop for UrgentBatch<'_> {
+impl Drop for UrgentBatchGuard<'_> {
     fn drop(&mut self) {
         let mut urgent = self.0.urgent();
         urgent.count -= 1;
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_worker_gives_way_until_no_other_one_is_urgent() {
         let long = Duration::from_secs(600);
-        let priority = WorkerPriority { wait_max: long, urgent_max: long, ..WorkerPriority::default() };
+        let priority = UrgentBatchGate { wait_max: long, urgent_max: long, ..UrgentBatchGate::default() };
         let priority = Arc::new(priority);
         priority.give_way();
         let (first, second) = (priority.begin(), priority.begin());
@@ -110,7 +110,7 @@ mod tests {
     fn a_worker_does_not_give_way_for_ever() {
         let (short, long) = (Duration::from_millis(1), Duration::from_secs(600));
         for (wait_max, urgent_max) in [(short, long), (long, short)] {
-            let priority = WorkerPriority { wait_max, urgent_max, ..WorkerPriority::default() };
+            let priority = UrgentBatchGate { wait_max, urgent_max, ..UrgentBatchGate::default() };
             let _urgent = priority.begin();
             // Otherwise this test takes ten minutes.
             priority.give_way();

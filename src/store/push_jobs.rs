@@ -2,8 +2,8 @@
 //! know yet, saves the pushes for which there is room, and notes those that are gone.
 
 use super::friendship::{self, RemovedFriendRequest};
-use super::quota::{MailboxUsageCache, QuotaCheck};
-use super::{PushSaveResult, StoreConnection, StoreError};
+use super::quota::{MailboxUsageCache, QuotaCheckResult};
+use super::{MailboxSaveResult, StoreConnection, StoreError};
 use crate::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
@@ -34,8 +34,8 @@ pub(super) fn save_all<'a>(
         open = save_round(store, mailbox_counts, &pushes, &open, &mut kept)?;
     }
     outcomes.extend(kept.into_iter().map(|kept| match kept {
-        Ok(PushSaveResult::Itself | PushSaveResult::Before) => JobOutcome::Saved,
-        Ok(PushSaveResult::Duplicate) => JobOutcome::Duplicate,
+        Ok(MailboxSaveResult::Itself | MailboxSaveResult::Before) => JobOutcome::Saved,
+        Ok(MailboxSaveResult::Duplicate) => JobOutcome::Duplicate,
         Err(quota) => JobOutcome::Full(quota),
     }));
     Ok(behind)
@@ -56,7 +56,7 @@ pub(super) fn save_beside(
         return Ok(JobOutcome::Full(quota));
     }
     nodes.free_message_id(older)?;
-    if store.save_pushes(std::slice::from_ref(push))? != [PushSaveResult::Itself] {
+    if store.save_pushes(std::slice::from_ref(push))? != [MailboxSaveResult::Itself] {
         return Err(StoreError::Corrupt("a message whose id was freed was not saved".into()));
     }
     mailbox_counts.note_saved(push);
@@ -70,7 +70,7 @@ fn save_round(
     mailbox_counts: &mut MailboxUsageCache,
     pushes: &[Push],
     open: &[usize],
-    kept: &mut [Result<PushSaveResult, MailboxQuotaKind>],
+    kept: &mut [Result<MailboxSaveResult, MailboxQuotaKind>],
 ) -> Result<Vec<usize>, StoreError> {
     let (mut room, mut full, mut later) = (Vec::with_capacity(open.len()), Vec::new(), Vec::new());
     let mut uncounted = Vec::new();
@@ -78,10 +78,10 @@ fn save_round(
     let mut sort = |mailbox_counts: &mut MailboxUsageCache, places: &[usize], counted: bool| {
         for &at in places {
             match mailbox_counts.admit(&pushes[at], counted) {
-                QuotaCheck::Room => room.push(at),
-                QuotaCheck::Full(quota) => full.push((at, quota)),
-                QuotaCheck::Later => later.push(at),
-                QuotaCheck::Uncounted => uncounted.push(at),
+                QuotaCheckResult::Room => room.push(at),
+                QuotaCheckResult::Full(quota) => full.push((at, quota)),
+                QuotaCheckResult::Later => later.push(at),
+                QuotaCheckResult::Uncounted => uncounted.push(at),
             }
         }
         std::mem::take(&mut uncounted)
@@ -100,10 +100,10 @@ fn save_round(
         return Err(StoreError::Corrupt("the store answered for other pushes than it was given".into()));
     }
     for (&at, saved) in room.iter().zip(saved) {
-        if saved != PushSaveResult::Itself {
+        if saved != MailboxSaveResult::Itself {
             mailbox_counts.note_not_saved(&pushes[at]);
         }
-        if saved == PushSaveResult::Before {
+        if saved == MailboxSaveResult::Before {
             // Only a save with an unknown outcome is repeated, so its first try may have been
             // counted or not.
             mailbox_counts.recount_later(pushes[at].receiver());

@@ -75,7 +75,7 @@ impl Quotas {
 
 /// May a push be saved?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuotaCheck {
+pub enum QuotaCheckResult {
     /// Yes. It counts from now on.
     Room,
     /// No, because of this quota, unless the push is in the store already.
@@ -364,26 +364,26 @@ impl MailboxUsageCache {
 
     /// Is there room for a push? If so, it counts from now on. `counted`: no more rows will be
     /// counted now, so decide by the present counts.
-    pub fn admit(&mut self, push: &Push, counted: bool) -> QuotaCheck {
+    pub fn admit(&mut self, push: &Push, counted: bool) -> QuotaCheckResult {
         let one = QuotaUsage::of_one_push(push.text_bytes() as u64);
         let Some(mailbox) = self.by_receiver.get_mut(push.receiver()) else {
             debug_assert!(!counted, "begun to be counted at least");
-            return if counted { QuotaCheck::Room } else { QuotaCheck::Uncounted };
+            return if counted { QuotaCheckResult::Room } else { QuotaCheckResult::Uncounted };
         };
         if !counted && mailbox.uncounted_after(&self.quotas).is_some() {
-            return QuotaCheck::Uncounted;
+            return QuotaCheckResult::Uncounted;
         }
         if mailbox.postponed_round == self.round {
             // An earlier push was postponed: postpone this one, too, so that pushes of one sender
             // keep their order.
-            return QuotaCheck::Later;
+            return QuotaCheckResult::Later;
         }
         if let Some(quota) = mailbox.exceeded_quota(push.sender(), one, &self.quotas) {
             if mailbox.admitted_round == self.round {
                 mailbox.postponed_round = self.round;
-                return QuotaCheck::Later;
+                return QuotaCheckResult::Later;
             }
-            return QuotaCheck::Full(quota);
+            return QuotaCheckResult::Full(quota);
         }
         mailbox.admitted_round = self.round;
         if mailbox.covers(push.seq) {
@@ -391,7 +391,7 @@ impl MailboxUsageCache {
             self.shares = self.shares.saturating_add_signed(shares);
         }
         self.journal.push(UsageUndoEntry::Added(push.clone()));
-        QuotaCheck::Room
+        QuotaCheckResult::Room
     }
 
     /// The quota that a push would exceed.

@@ -4,8 +4,8 @@
 //! length. In an inbox the version, the epoch of the receiving node and the sender precede it.
 
 use crate::chat::contract::{
-    DedupEntry, DirtyReceivers, ForcedLogoutCause, NodeId, NodeIncarnation, NodeMessage, PresenceUpdate,
-    UserHandoverData,
+    ForcedLogoutCause, HandoverDedupEntry, HandoverDirtyReceivers, NodeId, NodeIncarnation, NodeMessage,
+    NodePresenceUpdate, UserHandoverData,
 };
 use crate::protocol::field::UserName;
 use crate::versions::{FRAME_MAX, FRAME_MIN, behind_header};
@@ -146,9 +146,9 @@ pub fn append(out: &mut Vec<u8>, record: &NodeMessage) {
     }
 }
 
-fn write_moved(out: &mut Vec<u8>, users: &[PresenceUpdate]) {
+fn write_moved(out: &mut Vec<u8>, users: &[NodePresenceUpdate]) {
     write_count(out, users.len());
-    for PresenceUpdate { user, is_online, friends } in users {
+    for NodePresenceUpdate { user, is_online, friends } in users {
         write_name(out, user);
         out.push(u8::from(*is_online));
         write_count(out, friends.len());
@@ -161,11 +161,11 @@ fn write_released(out: &mut Vec<u8>, released: &UserHandoverData) {
     for number in [released.claim, released.epoch, released.clock] {
         out.extend(number.to_le_bytes());
     }
-    let DirtyReceivers { listed, has_unlisted, age_ms } = &released.dirty;
+    let HandoverDirtyReceivers { listed, has_unlisted, age_ms } = &released.dirty;
     write_count(out, listed.len());
     listed.iter().for_each(|user| write_name(out, user));
     let of_dirty = ((*age_ms).min(u64::MAX >> 1) << 1) | u64::from(*has_unlisted);
-    let of_dirty = (of_dirty > 0).then_some(DedupEntry { key: KEY_OF_DIRTY, age_ms: of_dirty });
+    let of_dirty = (of_dirty > 0).then_some(HandoverDedupEntry { key: KEY_OF_DIRTY, age_ms: of_dirty });
     write_count(out, released.window.len() + usize::from(of_dirty.is_some()));
     for said in of_dirty.iter().chain(&released.window) {
         for number in [said.key, said.age_ms] {
@@ -295,10 +295,10 @@ impl<'a> ByteReader<'a> {
         (count <= self.0.len() / bytes_min).then_some(count)
     }
 
-    fn presence_update(&mut self) -> Option<PresenceUpdate> {
+    fn presence_update(&mut self) -> Option<NodePresenceUpdate> {
         let (user, is_online) = (self.name()?, self.byte()? != 0);
         let friends = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
-        Some(PresenceUpdate { user, is_online, friends })
+        Some(NodePresenceUpdate { user, is_online, friends })
     }
 
     fn forced_logout_cause(&mut self) -> Option<ForcedLogoutCause> {
@@ -308,11 +308,11 @@ impl<'a> ByteReader<'a> {
     fn user_handover(&mut self) -> Option<UserHandoverData> {
         let (user, claim, epoch, clock) = (self.name()?, self.u64()?, self.u64()?, self.u64()?);
         let listed = (0..self.count(2)?).map(|_| self.name()).collect::<Option<Vec<_>>>()?;
-        let one = |rest: &mut Self| Some(DedupEntry { key: rest.u64()?, age_ms: rest.u64()? });
+        let one = |rest: &mut Self| Some(HandoverDedupEntry { key: rest.u64()?, age_ms: rest.u64()? });
         let mut window = (0..self.count(SAID_BYTES)?).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
         let of_dirty = window.iter().find(|said| said.key == KEY_OF_DIRTY).map_or(0, |said| said.age_ms);
         window.retain(|said| said.key != KEY_OF_DIRTY);
-        let dirty = DirtyReceivers { listed, has_unlisted: of_dirty & 1 == 1, age_ms: of_dirty >> 1 };
+        let dirty = HandoverDirtyReceivers { listed, has_unlisted: of_dirty & 1 == 1, age_ms: of_dirty >> 1 };
         Some(UserHandoverData { user, claim, epoch, clock, dirty, window })
     }
 }
@@ -327,17 +327,20 @@ mod tests {
 
     fn all() -> Vec<NodeMessage> {
         let user = |name| UserName::new(name).unwrap();
-        let window = (0..3).map(|n| DedupEntry { key: u64::MAX - n, age_ms: n }).collect();
+        let window = (0..3).map(|n| HandoverDedupEntry { key: u64::MAX - n, age_ms: n }).collect();
         let released = UserHandoverData {
             user: user("ann"),
             claim: 7,
             epoch: 8,
             clock: 9,
-            dirty: DirtyReceivers { listed: vec![user("bob"), user("鸿雁")], ..DirtyReceivers::default() },
+            dirty: HandoverDirtyReceivers {
+                listed: vec![user("bob"), user("鸿雁")],
+                ..HandoverDirtyReceivers::default()
+            },
             window,
         };
-        let dirty = DirtyReceivers { listed: vec![user("bob")], has_unlisted: true, age_ms: u64::MAX >> 1 };
-        let old = DirtyReceivers { listed: Vec::new(), has_unlisted: false, age_ms: 1 };
+        let dirty = HandoverDirtyReceivers { listed: vec![user("bob")], has_unlisted: true, age_ms: u64::MAX >> 1 };
+        let old = HandoverDirtyReceivers { listed: Vec::new(), has_unlisted: false, age_ms: 1 };
         vec![
             NodeMessage::Look { user: user("ann") },
             NodeMessage::Friend { user: user("鸿雁 🪿") },
@@ -346,7 +349,7 @@ mod tests {
             NodeMessage::Released(Box::new(UserHandoverData { dirty, ..released.clone() })),
             NodeMessage::Released(Box::new(UserHandoverData { dirty: old, window: Vec::new(), ..released.clone() })),
             NodeMessage::Released(Box::new(UserHandoverData {
-                dirty: DirtyReceivers::default(),
+                dirty: HandoverDirtyReceivers::default(),
                 window: Vec::new(),
                 ..released
             })),
@@ -363,8 +366,10 @@ mod tests {
             NodeMessage::Moved {
                 number: u64::MAX,
                 users: vec![
-                    PresenceUpdate { user: user("ann"), is_online: true, friends: vec![user("bob"), user("鸿雁")] },
-                    PresenceUpdate { user: user("bob"), is_online: false, friends: Vec::new() },
+                    NodePresenceUpdate {
+                        user: user("ann"), is_online: true, friends: vec![user("bob"), user("鸿雁")]
+                    },
+                    NodePresenceUpdate { user: user("bob"), is_online: false, friends: Vec::new() },
                 ],
             },
             NodeMessage::RecordsMissed,
@@ -394,9 +399,9 @@ mod tests {
             write_released(&mut bytes, &released);
             bytes
         };
-        let dirty = DirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms: 3 };
-        let (said, of_dirty) = (DedupEntry { key: 5, age_ms: 6 }, DedupEntry { key: 0, age_ms: 7 });
-        assert_eq!(released(dirty, vec![said]), released(DirtyReceivers::default(), vec![of_dirty, said]));
+        let dirty = HandoverDirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms: 3 };
+        let (said, of_dirty) = (HandoverDedupEntry { key: 5, age_ms: 6 }, HandoverDedupEntry { key: 0, age_ms: 7 });
+        assert_eq!(released(dirty, vec![said]), released(HandoverDirtyReceivers::default(), vec![of_dirty, said]));
     }
 
     #[test]

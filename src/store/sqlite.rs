@@ -14,12 +14,12 @@ mod tokens;
 
 pub use backup::{BackupContents, backup, check_source};
 
-use super::accounts::AccountTable;
-use super::blocks::BlockedUserTable;
-use super::friendship::FriendshipTable;
-use super::roster::RosterQueries;
-use super::token::ResumeTokenTable;
-use super::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError, corrupt_error};
+use super::accounts::AccountRepository;
+use super::blocks::BlockedUserRepository;
+use super::friendship::FriendshipRepository;
+use super::roster::RosterRepository;
+use super::token::ResumeTokenRepository;
+use super::{MailboxSaveResult, PushSenderAndSize, StoreConnection, StoreError, corrupt_error};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::{Push, PushKind};
 use open::FileLock;
@@ -99,7 +99,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    fn insert(&self, push: &Push) -> Result<PushSaveResult, StoreError> {
+    fn insert(&self, push: &Push) -> Result<MailboxSaveResult, StoreError> {
         let mut insert = self.db.prepare_cached(
             "INSERT INTO pushes (seq, receiver, sender, message_id, kind, once, time_ms, content)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
@@ -116,21 +116,21 @@ impl SqliteStore {
             push.content()
         ];
         if insert.execute(row)? > 0 {
-            return Ok(PushSaveResult::Itself);
+            return Ok(MailboxSaveResult::Itself);
         }
-        Ok(if self.is_stored(push)? { PushSaveResult::Before } else { PushSaveResult::Duplicate })
+        Ok(if self.is_stored(push)? { MailboxSaveResult::Before } else { MailboxSaveResult::Duplicate })
     }
 
     /// The result of saving a push if it, or another push with the same message, is in the store.
-    fn find(&self, push: &Push) -> Result<Option<PushSaveResult>, StoreError> {
+    fn find(&self, push: &Push) -> Result<Option<MailboxSaveResult>, StoreError> {
         if self.is_stored(push)? {
-            return Ok(Some(PushSaveResult::Before));
+            return Ok(Some(MailboxSaveResult::Before));
         }
         let mut same = self.db.prepare_cached(
             "SELECT 1 FROM pushes WHERE receiver = ?1 AND sender = ?2 AND message_id = ?3 AND once = 0",
         )?;
         let kept = push.kind == PushKind::Message && same.exists([push.receiver(), push.sender(), push.id()])?;
-        Ok(kept.then_some(PushSaveResult::Duplicate))
+        Ok(kept.then_some(MailboxSaveResult::Duplicate))
     }
 
     /// Is this very push in the store?
@@ -303,11 +303,11 @@ impl StoreConnection for SqliteStore {
         Ok(pushes)
     }
 
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<MailboxSaveResult>, StoreError> {
         pushes.iter().map(|push| self.insert(push)).collect()
     }
 
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<MailboxSaveResult>>, StoreError> {
         pushes.iter().map(|push| self.find(push)).collect()
     }
 
@@ -348,23 +348,23 @@ impl StoreConnection for SqliteStore {
         pushes.iter().try_for_each(|(receiver, seq)| self.delete(receiver.as_str(), to_i64(*seq)))
     }
 
-    fn accounts(&mut self) -> &mut dyn AccountTable {
+    fn accounts(&mut self) -> &mut dyn AccountRepository {
         self
     }
 
-    fn friendships(&mut self) -> &mut dyn FriendshipTable {
+    fn friendships(&mut self) -> &mut dyn FriendshipRepository {
         self
     }
 
-    fn blocks(&mut self) -> &mut dyn BlockedUserTable {
+    fn blocks(&mut self) -> &mut dyn BlockedUserRepository {
         self
     }
 
-    fn rosters(&mut self) -> &mut dyn RosterQueries {
+    fn rosters(&mut self) -> &mut dyn RosterRepository {
         self
     }
 
-    fn tokens(&mut self) -> &mut dyn ResumeTokenTable {
+    fn tokens(&mut self) -> &mut dyn ResumeTokenRepository {
         self
     }
 }

@@ -1,6 +1,6 @@
 //! Resume tokens: a quick way to log in again. The client keeps the token; the store keeps a hash
 //! of it. This module decides for every store which tokens are valid and which make room for a new
-//! one; a store only provides the table ([`ResumeTokenTable`]).
+//! one; a store only provides the table ([`ResumeTokenRepository`]).
 
 use super::{StoreConnection, StoreError};
 use crate::protocol::field::{Secret, UserName};
@@ -36,7 +36,7 @@ pub type StoredToken = (TokenHash, u64);
 
 /// The table of resume tokens: reads and writes without a rule. They are part of a
 /// [`StoreConnection`]'s transaction.
-pub trait ResumeTokenTable {
+pub trait ResumeTokenRepository {
     /// The tokens of a user, in no particular order.
     ///
     /// # Errors
@@ -67,14 +67,14 @@ pub trait ResumeTokenTable {
 /// The times that decide whether a token is valid: it must expire after `now_ms`, and not after
 /// `latest_ms`, which no token exceeds unless a clock was wrong.
 #[derive(Clone, Copy, Debug)]
-pub struct TokenExpiryBounds {
+pub struct ValidTokenExpiryRange {
     /// The present time, in ms since the epoch.
     pub now_ms: u64,
     /// The latest time at which a token may expire, in ms since the epoch.
     pub latest_ms: u64,
 }
 
-impl TokenExpiryBounds {
+impl ValidTokenExpiryRange {
     fn is_usable(self, expires_ms: u64) -> bool {
         expires_ms > self.now_ms && expires_ms <= self.latest_ms
     }
@@ -98,7 +98,7 @@ pub fn save(
     store: &mut dyn StoreConnection,
     user: &UserName,
     token: &StoredToken,
-    span: TokenExpiryBounds,
+    span: ValidTokenExpiryRange,
     tokens_max: u32,
 ) -> Result<(), StoreError> {
     let mut before = store.tokens().of_user(user)?;
@@ -111,7 +111,7 @@ pub fn save(
 }
 
 /// The tokens that must be deleted so that one more has room.
-fn surplus_tokens(tokens: Vec<StoredToken>, span: TokenExpiryBounds, tokens_max: usize) -> Vec<TokenHash> {
+fn surplus_tokens(tokens: Vec<StoredToken>, span: ValidTokenExpiryRange, tokens_max: usize) -> Vec<TokenHash> {
     let (mut usable, mut others): (Vec<_>, Vec<_>) =
         tokens.into_iter().partition(|(_, expires_ms)| span.is_usable(*expires_ms));
     usable.sort_by_key(|(_, expires_ms)| Reverse(*expires_ms));
@@ -128,7 +128,7 @@ pub fn is_usable(
     store: &mut dyn StoreConnection,
     user: &UserName,
     hash: &TokenHash,
-    span: TokenExpiryBounds,
+    span: ValidTokenExpiryRange,
 ) -> Result<bool, StoreError> {
     Ok(store.tokens().expiry(user, hash)?.is_some_and(|expires_ms| span.is_usable(expires_ms)))
 }

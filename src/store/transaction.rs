@@ -4,7 +4,7 @@ use super::job_kinds::{accounts_to_lock, is_write};
 use super::login_reads::{load, load_proven, page, prove};
 use super::password::VerifiedLogins;
 use super::quota::MailboxUsageCache;
-use super::token::TokenExpiryBounds;
+use super::token::ValidTokenExpiryRange;
 use super::{StoreConnection, StoreError, account_job, admin, push_jobs, token};
 use crate::chat::contract::{AccountJob, AccountOutcome, Job, JobOutcome};
 
@@ -82,14 +82,14 @@ pub(super) fn run_job(
             }
         }
         Job::LogIn { user, credential, uses_cache, now_ms, latest_ms, pushes_max, bytes_max } => {
-            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
+            let span = ValidTokenExpiryRange { now_ms: *now_ms, latest_ms: *latest_ms };
             match prove(store, user, (credential, *uses_cache), span, verified)? {
                 JobOutcome::Proven => load(store, user, *pushes_max, *bytes_max)?,
                 outcome => outcome,
             }
         }
         Job::Prove { user, credential, uses_cache, now_ms, latest_ms } => {
-            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
+            let span = ValidTokenExpiryRange { now_ms: *now_ms, latest_ms: *latest_ms };
             prove(store, user, (credential, *uses_cache), span, verified)?
         }
         Job::Load { user, pushes_max: 0, bytes_max } => load(store, user, 0, *bytes_max)?,
@@ -110,7 +110,7 @@ pub(super) fn run_job(
             };
             let token = token::new_token()?;
             let hash = token::hash(user, &token, &stored);
-            let span = TokenExpiryBounds { now_ms: *now_ms, latest_ms: *latest_ms };
+            let span = ValidTokenExpiryRange { now_ms: *now_ms, latest_ms: *latest_ms };
             token::save(store, user, &(hash, *expires_ms), span, *tokens_max)?;
             JobOutcome::Token(token)
         }

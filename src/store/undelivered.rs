@@ -42,9 +42,9 @@ impl OutcomeByteBudget {
 
 /// The loop's end. When it is dropped, all waiting workers go on.
 #[derive(Debug, Default)]
-pub(super) struct OutcomeBudgetRelease(pub(super) OutcomeByteBudget);
+pub(super) struct OutcomeBudgetLoopSide(pub(super) OutcomeByteBudget);
 
-impl OutcomeBudgetRelease {
+impl OutcomeBudgetLoopSide {
     /// The loop has taken these outcomes.
     pub(super) fn release<'a>(&self, outcomes: impl IntoIterator<Item = &'a JobOutcome>) {
         let bytes: usize = outcomes.into_iter().map(weight_bytes).sum();
@@ -57,7 +57,7 @@ impl OutcomeBudgetRelease {
     }
 }
 
-impl Drop for OutcomeBudgetRelease {
+impl Drop for OutcomeBudgetLoopSide {
     fn drop(&mut self) {
         self.0.state().is_closed = true;
         self.0.0.1.notify_all();
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_worker_waits_until_its_outcomes_are_taken_or_nobody_takes_them() {
-        let taker = OutcomeBudgetRelease::default();
+        let taker = OutcomeBudgetLoopSide::default();
         let undelivered = taker.0.clone();
         let (there, said) = channel();
         let worker = std::thread::spawn(move || {

@@ -3,7 +3,7 @@
 
 use super::health::{StoreHealth, WorkerStoreHealth};
 use super::job_kinds::{is_write, push_seq};
-use super::limits::{LimitAndWalCheck, StoreLimits};
+use super::limits::{LimitAndWalCheck, SharedStoreLimits};
 use super::password::VerifiedLogins;
 use super::quota::MailboxUsageCache;
 use super::reopen::{StoreOpener, StoreReopener};
@@ -98,14 +98,14 @@ enum StoreConnectionState {
 }
 
 /// The limits within which a batch is split.
-struct BatchSplitLimits {
+struct FailedBatchBisectLimits {
     /// After this time, jobs with locks or unknown errors fail together.
     deadline: Instant,
     /// The number of splits for unknown errors that are left.
     unknown_splits_left: u32,
 }
 
-impl BatchSplitLimits {
+impl FailedBatchBisectLimits {
     fn of_unknown(&mut self) -> bool {
         let goes_on = self.unknown_splits_left > 0 && Instant::now() < self.deadline;
         self.unknown_splits_left = self.unknown_splits_left.saturating_sub(1);
@@ -138,7 +138,7 @@ impl DataWorker {
     }
 
     /// Applies these limits, and watches for changes.
-    pub(super) fn with_limits(mut self, limits: Arc<StoreLimits>) -> Self {
+    pub(super) fn with_limits(mut self, limits: Arc<SharedStoreLimits>) -> Self {
         self.watch = LimitAndWalCheck::new(limits);
         self
     }
@@ -182,7 +182,7 @@ impl DataWorker {
     /// Does all jobs. Returns one outcome for each, in the same order.
     pub(super) fn run(&mut self, jobs: &[Job]) -> Vec<JobOutcome> {
         let bisect =
-            &mut BatchSplitLimits { deadline: Instant::now() + BISECT_WITHIN, unknown_splits_left: UNKNOWN_MAX };
+            &mut FailedBatchBisectLimits { deadline: Instant::now() + BISECT_WITHIN, unknown_splits_left: UNKNOWN_MAX };
         let row_bytes_max = match &self.link {
             StoreConnectionState::Open(store) => store.row_bytes_max(),
             StoreConnectionState::Opening(_) | StoreConnectionState::Lost => usize::MAX,
@@ -201,7 +201,12 @@ impl DataWorker {
     /// Like `run`, for a node of a cluster: a push whose `seq` is beyond the limit in the database
     /// is not written.
     #[cold]
-    fn run_as_node(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job], row_bytes_max: usize) -> Vec<JobOutcome> {
+    fn run_as_node(
+        &mut self,
+        bisect: &mut FailedBatchBisectLimits,
+        jobs: &[Job],
+        row_bytes_max: usize,
+    ) -> Vec<JobOutcome> {
         if self.counts_removed_at.elapsed() > RECOUNTED_EVERY {
             self.counts_removed_at = Instant::now();
             self.mailbox_counts.remove_all();
@@ -230,7 +235,7 @@ impl DataWorker {
     /// Runs the jobs for which the condition is true; the others get the given outcome.
     fn run_matching(
         &mut self,
-        bisect: &mut BatchSplitLimits,
+        bisect: &mut FailedBatchBisectLimits,
         jobs: &[Job],
         is_run: impl Fn(&Job) -> bool,
         others: &JobOutcome,
@@ -241,7 +246,7 @@ impl DataWorker {
         jobs.iter().map(outcome).map(|outcome| outcome.unwrap_or(JobOutcome::Failed)).collect()
     }
 
-    fn run_by(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job]) -> Vec<JobOutcome> {
+    fn run_by(&mut self, bisect: &mut FailedBatchBisectLimits, jobs: &[Job]) -> Vec<JobOutcome> {
         let writes = jobs.iter().any(is_write);
         let is_read = |job: &Job| !is_write(job);
         if writes && self.fail_writes_until.is_some_and(|until| Instant::now() < until) {
@@ -294,7 +299,7 @@ impl DataWorker {
         }
     }
 
-    fn run_bisected(&mut self, bisect: &mut BatchSplitLimits, jobs: &[Job]) -> Vec<JobOutcome> {
+    fn run_bisected(&mut self, bisect: &mut FailedBatchBisectLimits, jobs: &[Job]) -> Vec<JobOutcome> {
         let (first, second) = jobs.split_at(jobs.len() / 2);
         let mut outcomes = self.run_by(bisect, first);
         outcomes.extend(self.run_by(bisect, second));

@@ -152,9 +152,9 @@ fn the_documents_name_only_symbols_that_are_there() {
 
 #[test]
 fn planted_symbols_are_found_in_the_text_and_in_the_labels_of_diagrams() {
-    let known = BTreeSet::from(["Hub", "State", "Open"]);
-    let document = "`Hub` and `State::Open`, `State::Gone`, `a/file.rs`\n```mermaid\n\
-        [*] --> Shut: opened (Hub, State::Open), a word as such (LF, not a Symbol)\n\
+    let known = BTreeSet::from(["ConnectionHub", "State", "Open"]);
+    let document = "`ConnectionHub` and `State::Open`, `State::Gone`, `a/file.rs`\n```mermaid\n\
+        [*] --> Shut: opened (ConnectionHub, State::Open), a word as such (LF, not a Symbol)\n\
         Shut --> [*]: closed (State Open), Later or State::Never, a CamelCase too\n```\n(Elsewhere)\n";
     assert_eq!(
         unknown_symbols(document, &known),

@@ -157,16 +157,16 @@ fn name(path: &str) -> Name {
 fn planted_violations_are_found_wherever_they_are() {
     let module = name("chat::list");
     for (planted, line) in [
-        ("use crate::net::Hub;", 1),
-        ("use super::super::net::Hub;", 1),
+        ("use crate::net::ConnectionHub;", 1),
+        ("use super::super::net::ConnectionHub;", 1),
         ("use crate::{protocol::push::Push, store::{Pool, self}};", 1),
-        ("#[cfg(test)]\nmod tests {}\n\nuse crate::net::Hub;", 4),
-        ("fn f() {\n    let hub = crate::net::Hub::new();\n}", 2),
-        ("fn f() { g::<crate::net::Hub>(); }", 1),
-        ("fn f() { assert!(x == crate::net::Hub::new()); }", 1),
+        ("#[cfg(test)]\nmod tests {}\n\nuse crate::net::ConnectionHub;", 4),
+        ("fn f() {\n    let hub = crate::net::ConnectionHub::new();\n}", 2),
+        ("fn f() { g::<crate::net::ConnectionHub>(); }", 1),
+        ("fn f() { assert!(x == crate::net::ConnectionHub::new()); }", 1),
         ("fn f() { vec![super::super::store::Pool] }", 1),
-        ("mod inner { use super::super::super::net::Hub; }", 1),
-        ("struct S { hub: hongyan::net::Hub }", 1),
+        ("mod inner { use super::super::super::net::ConnectionHub; }", 1),
+        ("struct S { hub: hongyan::net::ConnectionHub }", 1),
         ("impl super::super::store::Store for S { }", 1),
         ("use crate::net::*;", 1),
         ("use crate::net as other;", 1),
@@ -179,9 +179,9 @@ fn planted_violations_are_found_wherever_they_are() {
     for harmless in [
         "use super::{Chat, item::Item};",
         "use crate::protocol::push::Push;",
-        "// use crate::net::Hub;\nconst TEXT: &str = \"crate::net::Hub\";",
-        "#[cfg(test)]\nmod tests { use crate::net::Hub; }",
-        "#[cfg(test)]\nuse crate::net::Hub;",
+        "// use crate::net::ConnectionHub;\nconst TEXT: &str = \"crate::net::ConnectionHub\";",
+        "#[cfg(test)]\nmod tests { use crate::net::ConnectionHub; }",
+        "#[cfg(test)]\nuse crate::net::ConnectionHub;",
         "impl S { #[cfg(test)] fn f() { crate::net::g() } }",
         "pub(in super::super) struct S;",
         "fn f() { std::mem::take(&mut net::x) }",
@@ -213,7 +213,7 @@ const WITHOUT_CYCLES: [&str; 12] =
 /// type, and the type has fields of the types of these modules, so naming it does not count.
 /// (`ChatCore` is in the root of its part, which may name all its modules.)
 const STATE_OF_A_PART: [&str; 3] =
-    ["net::hub::Hub", "bin::hongyan-chat::app::ChatApp", "bin::hongyan-chat::session::ChatSessionWorker"];
+    ["net::hub::ConnectionHub", "bin::hongyan-chat::app::ChatApp", "bin::hongyan-chat::session::ChatSessionWorker"];
 
 /// Is this a module inside of a part? The root of a program below `src/bin` is a folder deeper.
 fn is_inside(module: &Name, part: &str) -> bool {
@@ -250,7 +250,7 @@ fn a_cycle_is_found_in_its_part_and_not_by_the_state_of_the_part() {
     let of = |module: &str, text: &str| (name(module), imports(text, &name(module)).0);
     let all = BTreeMap::from([
         of("net::hub", "use super::input::Input;"),
-        of("net::input", "use super::hub::Hub; use crate::store::pool::Pool;"),
+        of("net::input", "use super::hub::ConnectionHub; use crate::store::pool::Pool;"),
         of("store", "use pool::Pool; use self::work;"),
         of("store::pool", "use super::work::Work; use super::Store;"),
         of("store::work", "use crate::store::pool::Pool;"),
@@ -272,6 +272,6 @@ fn a_cycle_is_found_in_its_part_and_not_by_the_state_of_the_part() {
         "the root of a program may be named"
     );
     let more = of("net::hub", "use super::input::Input; pub struct Settings;");
-    let input = of("net::input", "use super::hub::{Hub, Settings};");
+    let input = of("net::input", "use super::hub::{ConnectionHub, Settings};");
     assert_eq!(cycles_in("net", &BTreeMap::from([more, input])).len(), 2, "another type of the same file");
 }

@@ -2,7 +2,7 @@
 
 use super::super::{Client, ClientEndReason, Error, PASSWORD, Restarting, options, push, tcp, user};
 use super::fake::Fake;
-use hongyan::client::{ErrorCode, Profile, PushKind, Refusal, hash_value, sign_up};
+use hongyan::client::{ErrorCode, Profile, PushKind, ServerRefusal, hash_value, sign_up};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -51,7 +51,7 @@ fn the_echo_bot_gives_up_only_where_another_try_changes_nothing_or_would_hold_up
     use PushKind::{FriendRequest, Message};
     let refused = |text: &str| {
         let code = ErrorCode::from_text(text);
-        Error::Refused(Refusal { code, text: text.to_owned() })
+        Error::Refused(ServerRefusal { code, text: text.to_owned() })
     };
     for never in [
         Error::NotFriends,

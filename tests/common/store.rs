@@ -3,8 +3,8 @@
 use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuotaKind};
 use hongyan::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
-use hongyan::store::token::TokenExpiryBounds;
-use hongyan::store::{PushSaveResult, StoreConnection, StoreError, friendship};
+use hongyan::store::token::ValidTokenExpiryRange;
+use hongyan::store::{MailboxSaveResult, StoreConnection, StoreError, friendship};
 use std::collections::BTreeSet;
 
 /// Four bytes, a NUL, quotes, a combining mark, trailing space: it has to come back as it was.
@@ -61,7 +61,7 @@ pub(crate) fn sign_up(store: &mut dyn StoreConnection, names: &[&str]) {
     }
 }
 
-pub(crate) fn save(store: &mut dyn StoreConnection, pushes: &[Push]) -> Vec<PushSaveResult> {
+pub(crate) fn save(store: &mut dyn StoreConnection, pushes: &[Push]) -> Vec<MailboxSaveResult> {
     with(store, |store| store.save_pushes(pushes))
 }
 
@@ -110,6 +110,6 @@ pub(crate) fn end(store: &mut dyn StoreConnection, name: &str, other: &str) -> O
         .map(|withdrawn| withdrawn.seq)
 }
 
-pub(crate) fn span(now_ms: u64, latest_ms: u64) -> TokenExpiryBounds {
-    TokenExpiryBounds { now_ms, latest_ms }
+pub(crate) fn span(now_ms: u64, latest_ms: u64) -> ValidTokenExpiryRange {
+    ValidTokenExpiryRange { now_ms, latest_ms }
 }

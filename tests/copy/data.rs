@@ -1,7 +1,7 @@
 //! A store full of everything, and all that the ordinary way of asking a store finds in it.
 
 use crate::common::store::{ODD, account, answer, push, request, span, user, with};
-use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, RosterFriend, RosterFriendRequest};
+use hongyan::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, RosterReplyFriend, RosterReplyFriendRequest};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::{StoreConnection, friendship, token};
@@ -18,7 +18,7 @@ const DELETED: [&str; 2] = ["gone", "going"];
 pub(crate) fn name(number: u64) -> String {
     match number {
         0 => "hub".to_owned(),
-        1 => "Hub".to_owned(),
+        1 => "ConnectionHub".to_owned(),
         2 => "hüb".to_owned(),
         3 => "hu\u{308}b".to_owned(),
         4 => "🪿".repeat(64),
@@ -133,7 +133,7 @@ struct Known {
     /// The users they block.
     blocked: Vec<UserName>,
     /// Their friends and requests, as they are shown them.
-    roster: (Vec<RosterFriend>, Vec<RosterFriendRequest>, Vec<RosterFriendRequest>),
+    roster: (Vec<RosterReplyFriend>, Vec<RosterReplyFriendRequest>, Vec<RosterReplyFriendRequest>),
     /// Is their resume token good?
     token: bool,
     is_banned: bool,

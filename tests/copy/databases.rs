@@ -4,7 +4,7 @@ use crate::common::{Client, Database, Server, config};
 use crate::copy::data::{assert_same, fill};
 use crate::{Folder, UNFINISHED, copied, copy, copy_with, is_unfinished, kill_after, pushes, refused, refused_at_once};
 use hongyan::config::{Config, StoreUrl};
-use hongyan::store::mysql::MysqlDatabase;
+use hongyan::store::mysql::MysqlConnector;
 use mysql::prelude::Queryable;
 
 fn schema_version(database: &mut Database) -> i64 {
@@ -18,13 +18,13 @@ fn a_file_goes_to_a_database_and_back_whole() {
     fill(&mut folder.open("a.db"), pushes());
     folder.tamper("a.db", "UPDATE accounts SET created_ms = 1500000000000 + rowid * 1001");
     // The clock was wrong; or it is late.
-    folder.tamper("a.db", "UPDATE accounts SET created_ms = -7 WHERE user_name = 'Hub'");
+    folder.tamper("a.db", "UPDATE accounts SET created_ms = -7 WHERE user_name = 'ConnectionHub'");
     folder.tamper("a.db", "UPDATE accounts SET created_ms = 253402300799999 WHERE user_name = 'hub'");
     copied(&folder.url("a.db"), &database.url());
     let epochs: Vec<u64> = database.conn.query("SELECT DISTINCT epoch FROM lanes").unwrap();
     assert_eq!(epochs, [0], "as after a clean stop, so that a standby takes the place at once");
     {
-        let server = MysqlDatabase::new(&database.url()).unwrap();
+        let server = MysqlConnector::new(&database.url()).unwrap();
         assert_same(&mut folder.open("a.db"), &mut server.connect().unwrap());
     }
     let known = schema_version(&mut database);
@@ -148,7 +148,7 @@ fn a_database_whose_copy_was_killed_is_unfinished_or_whole() {
         if tables.is_empty() || begun(&mut database).is_empty() {
             continue;
         }
-        let server = MysqlDatabase::new(&database.url()).unwrap();
+        let server = MysqlConnector::new(&database.url()).unwrap();
         match server.connect() {
             Ok(mut copy) => assert_same(&mut folder.open("a.db"), &mut copy),
             Err(why) => assert!(why.to_string().contains(UNFINISHED), "{lines}: {why}"),

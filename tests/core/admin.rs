@@ -1,7 +1,7 @@
 //! Requests of an operator, on a virtual clock.
 
 use crate::sim::world::World;
-use hongyan::chat::contract::{AdminAnswer, AdminRequest, OnlineUser, PushReport, UserStatusReport};
+use hongyan::chat::contract::{AdminAnswer, AdminRequest, OnlineUserInfo, PushStatusReport, UserStatusReport};
 use hongyan::protocol::field::{Secret, UserName};
 
 mod accounts;
@@ -29,7 +29,7 @@ fn answer(world: &mut World, ticket: hongyan::chat::contract::AdminTicket) -> Op
     first
 }
 
-fn users(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<OnlineUser>, bool) {
+fn users(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<OnlineUserInfo>, bool) {
     match ask(world, AdminRequest::Users { after: after.map(user), users_max }) {
         AdminAnswer::Users { users, has_more } => (users, has_more),
         other => panic!("{other:?}"),
@@ -43,7 +43,7 @@ fn report(world: &mut World, name: &str) -> UserStatusReport {
     }
 }
 
-fn pushes(world: &mut World, receiver: &str, id: &str) -> Vec<PushReport> {
+fn pushes(world: &mut World, receiver: &str, id: &str) -> Vec<PushStatusReport> {
     match ask(world, AdminRequest::Pushes { receiver: user(receiver), id: id.into() }) {
         AdminAnswer::Pushes(pushes) => pushes,
         other => panic!("{other:?}"),

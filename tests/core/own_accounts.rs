@@ -8,7 +8,7 @@ use crate::{ann_and_bob, any, rules};
 use hongyan::chat::contract::{
     AdminRequest, ConnId, CoreSettings, EmailVisibility, Job, LogEvent, LoginRefusalCause, ProfileChange,
 };
-use hongyan::protocol::account::RosterWithPresence;
+use hongyan::protocol::account::RosterReplyWithPresence;
 use hongyan::protocol::field::{Secret, UserName};
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
@@ -17,7 +17,7 @@ pub(super) fn accounts(job: &Job) -> bool {
     matches!(job, Job::Account { .. })
 }
 
-pub(super) fn roster_after(w: &mut World, conn: ConnId, after: Option<&str>) -> RosterWithPresence {
+pub(super) fn roster_after(w: &mut World, conn: ConnId, after: Option<&str>) -> RosterReplyWithPresence {
     w.say(conn, Say::Roster { mid: "r".into(), after: after.map(Into::into), watch: false });
     w.run_for(100);
     let found = w.frames(conn).into_iter().find_map(|(_, frame)| match frame {
@@ -27,7 +27,7 @@ pub(super) fn roster_after(w: &mut World, conn: ConnId, after: Option<&str>) -> 
     found.expect("a roster")
 }
 
-fn names(shown: &RosterWithPresence) -> Vec<String> {
+fn names(shown: &RosterReplyWithPresence) -> Vec<String> {
     let marked = |online: &bool| if *online { "+" } else { "-" };
     let friends = shown.roster.friends.iter().zip(&shown.online);
     friends.map(|(friend, online)| format!("{}{}", friend.user_name, marked(online))).collect()
@@ -73,7 +73,7 @@ fn the_roster_shows_friends_in_pages_and_requests_with_the_first_of_them() {
     assert_eq!(names(&first)[..2], ["bob+", "f000-"]);
     assert!(first.roster.has_more);
     let [incoming, outgoing] = [&first.roster.incoming[..], &first.roster.outgoing[..]];
-    let shown = |entries: &[hongyan::chat::contract::RosterFriendRequest]| {
+    let shown = |entries: &[hongyan::chat::contract::RosterReplyFriendRequest]| {
         entries.iter().map(|entry| format!("{} {} {}", entry.user_name, entry.message_id, entry.content)).collect()
     };
     let shown: [Vec<String>; 2] = [shown(incoming), shown(outgoing)];

@@ -6,7 +6,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a frame is taken whatever its MAC is",
         "src/bus/codec.rs",
-        ".verify_slice(mac).map_err(|_| BusDropCause::Mac)?;",
+        ".verify_slice(mac).map_err(|_| BusMessageRejectCause::Mac)?;",
         ".verify_slice(mac).unwrap_or(());",
     ),
     of(

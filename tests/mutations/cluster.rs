@@ -66,7 +66,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a save that seems to have failed is told to nobody",
         "src/chat/cluster/owner_notices.rs",
-        "            let (receiver, sender) = (found.receiver, found.sender);\n            self.notify_owner(receiver, RereadScope::PUSHES, sender, out);\n",
+        "            let (receiver, sender) = (found.receiver, found.sender);\n            self.notify_owner(receiver, OwnerRereadParts::PUSHES, sender, out);\n",
         "            _ = (found, out);\n",
     ),
     of(
@@ -222,7 +222,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "messages saved while direct are not looked for",
         "src/chat/cluster/remote_receivers.rs",
-        "            self.notify_owner(receiver, RereadScope::PUSHES, sender, out);\n            self.release_delivery(delivery);",
+        "            self.notify_owner(receiver, OwnerRereadParts::PUSHES, sender, out);\n            self.release_delivery(delivery);",
         "            self.release_delivery(delivery);",
     ),
     of(

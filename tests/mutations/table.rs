@@ -33,7 +33,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "`MS` for one that is in the store and waits to be deleted",
         "src/chat/saving.rs",
-        "JobOutcome::Duplicate if self.failed_deletions.is_empty() => {",
+        "JobOutcome::Duplicate if self.failed_push_deletions.is_empty() => {",
         "JobOutcome::Duplicate => {",
     ),
     of(
@@ -156,8 +156,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request is not answered in time",
         "src/chat/mod.rs",
-        "RequestDeadline::Request(request) => self.request_timed_out(request, out),",
-        "RequestDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
+        "ServerAnswerDeadline::Request(request) => self.request_timed_out(request, out),",
+        "ServerAnswerDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
     ),
     of(
         "an answer to one user behind the log-in of another",
@@ -167,7 +167,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a log-in that waits for others' answers is forgotten",
-        "src/chat/login_state.rs",
+        "src/chat/login_stage.rs",
         "            self.due.push(conn);\n",
         "",
     ),
@@ -210,7 +210,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a search delivers a push whose deletion failed",
         "src/chat/doubt.rs",
-        "found.filter(|push| !self.failed_deletions.contains(&push.seq))",
+        "found.filter(|push| !self.failed_push_deletions.contains(&push.seq))",
         "found",
     ),
     of(
@@ -311,7 +311,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "answered requests stay in the queue",
-        "src/chat/request_deadlines.rs",
+        "src/chat/answer_deadlines.rs",
         "self.queue.retain(|(_, due)| is_open(*due));",
         "_ = is_open;",
     ),
@@ -488,8 +488,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a token makes an address trusted",
         "src/chat/tries.rs",
-        "(kind != TryBudgetKind::Token || self.trusts(user, address_key, rules, now_ms))",
-        "(kind != TryBudgetKind::Token || !self.trusts(user, address_key, rules, now_ms))",
+        "(kind != CredentialTryClass::Token || self.trusts(user, address_key, rules, now_ms))",
+        "(kind != CredentialTryClass::Token || !self.trusts(user, address_key, rules, now_ms))",
     ),
     of(
         "no worker gives way to a user who rarely has a job",

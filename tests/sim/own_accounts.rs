@@ -1,7 +1,9 @@
 //! The model store: the jobs of users about their own accounts.
 
 use super::store::Model;
-use hongyan::chat::contract::{AccountJob, AccountOutcome, ProfileChange, Roster, RosterFriend, RosterFriendRequest};
+use hongyan::chat::contract::{
+    AccountJob, AccountOutcome, ProfileChange, RosterReply, RosterReplyFriend, RosterReplyFriendRequest,
+};
 use hongyan::protocol::field::{Profile, Secret, UserName};
 
 fn name(name: &str) -> UserName {
@@ -56,7 +58,7 @@ impl Model {
         }
     }
 
-    fn roster(&self, me: &str, after: Option<&UserName>, rows_max: usize, bytes_max: usize) -> Roster {
+    fn roster(&self, me: &str, after: Option<&UserName>, rows_max: usize, bytes_max: usize) -> RosterReply {
         let behind = |friend: &UserName| after.is_none_or(|after| friend > after);
         let mut names: Vec<UserName> = self.friends_of(me).into_iter().filter(behind).collect();
         names.sort();
@@ -66,11 +68,11 @@ impl Model {
             let profile = self.accounts.get(user_name.as_str()).map(|(_, profile)| profile);
             let nick_name = profile.map(|profile| profile.nick_name.clone()).unwrap_or_default();
             let profile_picture = profile.map(|profile| profile.profile_picture.clone()).unwrap_or_default();
-            RosterFriend { user_name, nick_name, profile_picture }
+            RosterReplyFriend { user_name, nick_name, profile_picture }
         });
         let friends = friends.collect();
         if after.is_some() {
-            return Roster { friends, has_more: more, ..Roster::default() };
+            return RosterReply { friends, has_more: more, ..RosterReply::default() };
         }
         let requests = |is_mine: bool| {
             let mine = self.pending.iter().filter(
@@ -86,8 +88,8 @@ impl Model {
                 bytes += asking.content.len();
                 begun_below
             });
-            let entry = |((asker, asked), asking): (&(String, String), &super::store::PendingFriendRequest)| {
-                RosterFriendRequest {
+            let entry = |((asker, asked), asking): (&(String, String), &super::store::RosterPendingRequest)| {
+                RosterReplyFriendRequest {
                     user_name: name(if is_mine { asked } else { asker }),
                     message_id: asking.id.as_str().into(),
                     content: asking.content.as_str().into(),
@@ -96,7 +98,7 @@ impl Model {
             };
             entries.map(entry).collect()
         };
-        Roster { friends, has_more: more, incoming: requests(false), outgoing: requests(true) }
+        RosterReply { friends, has_more: more, incoming: requests(false), outgoing: requests(true) }
     }
 
     fn change_password(&mut self, me: &str, old_hash: Option<&Secret>, new_hash: &Secret) -> AccountOutcome {

@@ -2,8 +2,8 @@
 
 use super::rows::Rows;
 use hongyan::chat::contract::{
-    AdminJob, AdminJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind,
-    StoredPushInfo,
+    AdminJob, AdminJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxPushSummary,
+    MailboxQuotaKind,
 };
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
@@ -19,7 +19,7 @@ pub fn key_of(push: &Push) -> MessageKey {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct PendingFriendRequest {
+pub(super) struct RosterPendingRequest {
     pub(super) id: String,
     pub(super) time_ms: u64,
     pub(super) seq: u64,
@@ -42,7 +42,7 @@ pub struct Model {
     pub(super) accounts: Rows<BTreeMap<String, (Secret, Profile)>>,
     pub(super) friends: Rows<BTreeSet<(String, String)>>,
     /// Pending friend requests, by (asking user, asked user).
-    pub(super) pending: Rows<BTreeMap<(String, String), PendingFriendRequest>>,
+    pub(super) pending: Rows<BTreeMap<(String, String), RosterPendingRequest>>,
     /// By (blocking user, blocked user).
     pub(super) blocks: Rows<BTreeSet<(String, String)>>,
     pub(super) pushes: Rows<BTreeMap<(String, u64), Push>>,
@@ -354,7 +354,7 @@ impl Model {
         let rows: Vec<&Push> = self.waiting_for(name).into_iter().filter(|push| push.seq > after_seq).collect();
         let rows = &rows[..rows.len().min(rows_max as usize)];
         let next = rows.last().filter(|_| rows.len() == rows_max as usize).map(|push| push.seq);
-        let found = rows.iter().filter(|push| push.id() == id).map(|push| StoredPushInfo {
+        let found = rows.iter().filter(|push| push.id() == id).map(|push| MailboxPushSummary {
             seq: push.seq,
             sender: UserName::new(push.sender()).unwrap(),
             kind: push.kind,
@@ -483,7 +483,7 @@ impl Model {
         }
         let (id, content) = (push.id().into(), push.content().to_owned());
         self.last_seq = self.last_seq.max(push.seq);
-        self.pending.insert(pair, PendingFriendRequest { id, time_ms: push.time_ms, seq: push.seq, content, hidden });
+        self.pending.insert(pair, RosterPendingRequest { id, time_ms: push.time_ms, seq: push.seq, content, hidden });
         if hidden {
             return FriendRequestOutcome::Hidden;
         }

@@ -5,7 +5,7 @@ use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
 use hongyan::chat::ChatCore;
 use hongyan::chat::contract::{
-    AddressKey, AdminAnswer, AdminRequest, AdminTicket, ConnId, CoreAction, CoreCloseCause, CoreEvent, CoreSettings,
+    AddressKey, AdminAnswer, AdminRequest, AdminTicket, ConnId, CoreAction, CoreCloseCause, CoreInput, CoreSettings,
     Job, JobOutcome, LogEvent, MessageTotals, PushHookNotice, TurnTimestamp,
 };
 use hongyan::protocol::reply::Reply;
@@ -136,7 +136,7 @@ impl World {
 
     /// Hands one event to the core and carries out what it says; then the input that a `Resume` let
     /// go.
-    fn feed(&mut self, event: CoreEvent<'_>) {
+    fn feed(&mut self, event: CoreInput<'_>) {
         let resumed = self.feed_one(event);
         self.feed_resumed(resumed);
     }
@@ -145,12 +145,12 @@ impl World {
         while let Some(conn) = resumed.pop_front() {
             while let Some(say) = self.conns.get_mut(&conn).and_then(Conn::next) {
                 self.note(Seen::Fed(conn, say.clone()));
-                resumed.extend(self.feed_one(CoreEvent::Input { conn, input: say.request() }));
+                resumed.extend(self.feed_one(CoreInput::Input { conn, input: say.request() }));
             }
         }
     }
 
-    fn feed_one(&mut self, event: CoreEvent<'_>) -> VecDeque<ConnId> {
+    fn feed_one(&mut self, event: CoreInput<'_>) -> VecDeque<ConnId> {
         let mut actions = Vec::new();
         let now = TurnTimestamp {
             mono_ms: self.now_ms,
@@ -282,12 +282,12 @@ impl World {
                     Some(Step::Done(job, outcome)) => self.note(Seen::Done(job, outcome)),
                     Some(Step::Answer(ticket, job, outcome)) => {
                         self.note(Seen::Told(job, outcome.clone()));
-                        self.feed(CoreEvent::Finished { ticket, outcome });
+                        self.feed(CoreInput::Finished { ticket, outcome });
                     }
                     None => {}
                 }
             } else {
-                let resumed = self.feed_one(CoreEvent::Tick { input_read_until_ms: self.now_ms });
+                let resumed = self.feed_one(CoreInput::Tick { input_read_until_ms: self.now_ms });
                 let later = self.chat.next_deadline();
                 assert!(later.is_none_or(|later| later > next), "the deadline stays: {later:?} after a tick at {next}");
                 self.feed_resumed(resumed);
@@ -298,7 +298,7 @@ impl World {
 
     /// Nothing but a tick, before everything that clients have sent was heard.
     pub fn tick(&mut self, heard_ms: u64) {
-        self.feed(CoreEvent::Tick { input_read_until_ms: heard_ms });
+        self.feed(CoreInput::Tick { input_read_until_ms: heard_ms });
     }
 
     pub fn run_for(&mut self, wait_ms: u64) {
@@ -318,11 +318,11 @@ impl World {
         self.note(Seen::Opened(conn));
         let address_key = NonZeroU32::new(address_key).map(AddressKey);
         if slot % 2 == 0 {
-            self.feed(CoreEvent::Opened { conn, address_key });
+            self.feed(CoreInput::Opened { conn, address_key });
         } else {
             // It comes through a proxy.
-            self.feed(CoreEvent::Opened { conn, address_key: None });
-            self.feed(CoreEvent::Addressed { conn, address_key });
+            self.feed(CoreInput::Opened { conn, address_key: None });
+            self.feed(CoreInput::Addressed { conn, address_key });
         }
         conn
     }
@@ -345,7 +345,7 @@ impl World {
             return entry.waiting_input.push_back(say);
         }
         self.note(Seen::Fed(conn, say.clone()));
-        self.feed(CoreEvent::Input { conn, input: say.request() });
+        self.feed(CoreInput::Input { conn, input: say.request() });
     }
 
     pub fn are_requests_paused(&self, conn: ConnId) -> bool {
@@ -355,14 +355,14 @@ impl World {
     pub fn ping(&mut self, conn: ConnId) {
         if self.is_open(conn) {
             self.note(Seen::Pinged(conn));
-            self.feed(CoreEvent::Ping { conn });
+            self.feed(CoreInput::Ping { conn });
         }
     }
 
     pub fn block(&mut self, conn: ConnId) {
         if self.is_open(conn) {
             self.note(Seen::Blocked(conn));
-            self.feed(CoreEvent::Blocked { conn });
+            self.feed(CoreInput::Blocked { conn });
         }
     }
 
@@ -370,14 +370,14 @@ impl World {
     pub fn drain(&mut self, conn: ConnId) {
         if self.is_open(conn) {
             self.note(Seen::Drained(conn));
-            self.feed(CoreEvent::Drained { conn });
+            self.feed(CoreInput::Drained { conn });
         }
     }
 
     pub fn flush(&mut self, conn: ConnId) {
         if self.is_open(conn) {
             self.note(Seen::Flushed(conn));
-            self.feed(CoreEvent::Flushed { conn });
+            self.feed(CoreInput::Flushed { conn });
         }
     }
 
@@ -388,14 +388,14 @@ impl World {
 
     /// The process uses too much memory.
     pub fn release_memory(&mut self, bytes: usize, windows: bool) {
-        self.feed(CoreEvent::ReleaseMemory { bytes, windows });
+        self.feed(CoreInput::ReleaseMemory { bytes, windows });
     }
 
     /// The operator asks for something.
     pub fn admin(&mut self, request: AdminRequest) -> AdminTicket {
         let ticket = AdminTicket(self.next_ticket);
         self.next_ticket += 1;
-        self.feed(CoreEvent::Admin { ticket, request });
+        self.feed(CoreInput::Admin { ticket, request });
         ticket
     }
 
@@ -403,12 +403,12 @@ impl World {
     pub fn hang_up(&mut self, conn: ConnId) {
         if self.conns.remove(&conn).is_some() {
             self.note(Seen::PeerClosed(conn));
-            self.feed(CoreEvent::Closed { conn });
+            self.feed(CoreInput::Closed { conn });
         }
     }
 
     pub fn shut_down(&mut self) {
-        self.feed(CoreEvent::ShutDown);
+        self.feed(CoreInput::ShutDown);
     }
 
     /// The whole server dies and starts again; the store keeps what it committed.

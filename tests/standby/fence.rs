@@ -2,7 +2,7 @@
 //! other has taken its place.
 
 use crate::common::store::message;
-use hongyan::store::mysql::{ActiveServerCheck, ActiveServerWatch, MysqlDatabase};
+use hongyan::store::mysql::{ActiveServerCheckResult, ActiveServerWatch, MysqlConnector};
 use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
@@ -14,7 +14,7 @@ use std::time::Duration;
 const WRITERS: usize = 4;
 
 /// Writes until the place is taken; gives how much was promised.
-fn write(server: MysqlDatabase, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
+fn write(server: MysqlConnector, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
     thread::spawn(move || {
         let mut promised = 0;
         let open = || loop {
@@ -47,11 +47,11 @@ fn write(server: MysqlDatabase, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
 }
 
 fn epoch(url: &str) -> u64 {
-    let mut watch = ActiveServerWatch::new(MysqlDatabase::new(url).unwrap(), Duration::ZERO);
+    let mut watch = ActiveServerWatch::new(MysqlConnector::new(url).unwrap(), Duration::ZERO);
     loop {
         match watch.check() {
-            Ok(ActiveServerCheck::Gone { epoch }) => return epoch,
-            Ok(ActiveServerCheck::Active) => panic!("it was silent for longer than 0 s"),
+            Ok(ActiveServerCheckResult::Gone { epoch }) => return epoch,
+            Ok(ActiveServerCheckResult::Active) => panic!("it was silent for longer than 0 s"),
             // The node has much to apply.
             Err(StoreError::Busy(_) | StoreError::Unavailable(_)) => {}
             Err(error) => panic!("{error}"),
@@ -60,9 +60,9 @@ fn epoch(url: &str) -> u64 {
 }
 
 /// Takes the place of the server that writes, as a standby does: again, if that was faster.
-fn take_place(url: &str) -> MysqlDatabase {
+fn take_place(url: &str) -> MysqlConnector {
     loop {
-        let server = MysqlDatabase::new(url).unwrap().succeed(epoch(url));
+        let server = MysqlConnector::new(url).unwrap().succeed(epoch(url));
         match server.connect() {
             Ok(_) => return server,
             Err(StoreError::Busy(_) | StoreError::Unavailable(_) | StoreError::InUse(_)) => {}

@@ -7,7 +7,7 @@ use super::quotas::Workers;
 use crate::common::store::*;
 use hongyan::chat::contract::{
     AccountJob, AccountOutcome, AdminJob, AdminJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
-    ProfileChange, Roster, RosterFriend, RosterFriendRequest,
+    ProfileChange, RosterReply, RosterReplyFriend, RosterReplyFriendRequest,
 };
 use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Profile, Secret, UserName};
@@ -90,7 +90,7 @@ fn page_of(workers: &mut Workers, name: &str) -> Vec<u64> {
     }
 }
 
-fn roster_of(workers: &mut Workers, name: &str, after: Option<&str>, rows_max: u32) -> Roster {
+fn roster_of(workers: &mut Workers, name: &str, after: Option<&str>, rows_max: u32) -> RosterReply {
     match does(workers, name, AccountJob::Roster { after: after.map(user), rows_max, bytes_max: 999_999 }) {
         AccountOutcome::Roster(roster) => roster,
         other => panic!("{other:?}"),
@@ -99,8 +99,9 @@ fn roster_of(workers: &mut Workers, name: &str, after: Option<&str>, rows_max: u
 
 /// Friends, who has asked them, and whom they have asked.
 fn seen(workers: &mut Workers, name: &str) -> [Vec<String>; 3] {
-    let Roster { friends, incoming, outgoing, .. } = roster_of(workers, name, None, 999);
-    let names = |requests: Vec<RosterFriendRequest>| requests.iter().map(|entry| entry.user_name.to_string()).collect();
+    let RosterReply { friends, incoming, outgoing, .. } = roster_of(workers, name, None, 999);
+    let names =
+        |requests: Vec<RosterReplyFriendRequest>| requests.iter().map(|entry| entry.user_name.to_string()).collect();
     [friends.iter().map(|friend| friend.user_name.to_string()).collect(), names(incoming), names(outgoing)]
 }
 
@@ -227,11 +228,11 @@ fn show_rosters(store: &StoreUrl) {
     for (at, name) in (0..).zip(friends.iter().rev()) {
         befriend(workers, 10 * at + 1, name, "ann");
     }
-    let expected: Vec<RosterFriend> = friends
+    let expected: Vec<RosterReplyFriend> = friends
         .iter()
         .map(|name| {
             let Profile { user_name, nick_name, profile_picture, .. } = account(name);
-            RosterFriend { user_name, nick_name, profile_picture }
+            RosterReplyFriend { user_name, nick_name, profile_picture }
         })
         .collect();
     let all = roster_of(workers, "ann", None, 7);
@@ -241,8 +242,8 @@ fn show_rosters(store: &StoreUrl) {
     let rest = roster_of(workers, "ann", Some("bob"), 99);
     assert_eq!((&rest.friends[..], rest.has_more), (&expected[3..], false));
     let none = roster_of(workers, "ann", Some("🪿"), 99);
-    assert_eq!(none, Roster::default());
-    assert_eq!(roster_of(workers, "nobody", None, 99), Roster::default());
+    assert_eq!(none, RosterReply::default());
+    assert_eq!(roster_of(workers, "nobody", None, 99), RosterReply::default());
     // Requests, in the order in which they were taken, with their texts.
     let ask = |seq, from: &str, to: &str, id: &str, text: &str| push(seq, PushKind::FriendRequest, from, to, id, text);
     let long = "雁".repeat(5_000);
@@ -258,7 +259,7 @@ fn show_rosters(store: &StoreUrl) {
     // With or without a push that waits.
     workers.ask([Job::DeletePush { receiver: user("ann"), seq: 103 }]);
     let time = |seq| request(seq, "x", "y", "z").time_ms;
-    let entry = |name: &str, id: &str, text: &str, seq| RosterFriendRequest {
+    let entry = |name: &str, id: &str, text: &str, seq| RosterReplyFriendRequest {
         user_name: user(name),
         message_id: id.into(),
         content: text.into(),

@@ -5,9 +5,9 @@
 use crate::common::store::*;
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::PushKind;
-use hongyan::store::mysql::MysqlDatabase;
+use hongyan::store::mysql::MysqlConnector;
 use hongyan::store::portable::StoreOpenMode;
-use hongyan::store::{PushSaveResult, StoreConnection, StoreError};
+use hongyan::store::{MailboxSaveResult, StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -40,8 +40,8 @@ impl Database {
         format!("{}/{}", self.base, self.name)
     }
 
-    pub(crate) fn server(&self) -> MysqlDatabase {
-        MysqlDatabase::new(&self.url()).unwrap()
+    pub(crate) fn server(&self) -> MysqlConnector {
+        MysqlConnector::new(&self.url()).unwrap()
     }
 
     /// Ends all connections to it but ours, as an administrator would.
@@ -65,7 +65,7 @@ impl Drop for Database {
     }
 }
 
-pub(crate) fn refusal(server: &MysqlDatabase) -> String {
+pub(crate) fn refusal(server: &MysqlConnector) -> String {
     server.connect().map(drop).unwrap_err().to_string()
 }
 
@@ -132,7 +132,7 @@ fn a_foreign_or_newer_database_is_refused() {
     drop(database.server().connect().unwrap());
     let version: Option<u32> = database.admin.query_first("SELECT version FROM schema_version").unwrap();
     assert_eq!(version, Some(13), "left as it is");
-    let missing = MysqlDatabase::new(&format!("{}/no_such_database_here", database.base)).unwrap();
+    let missing = MysqlConnector::new(&format!("{}/no_such_database_here", database.base)).unwrap();
     assert!(refusal(&missing).contains("no_such_database_here"));
 }
 
@@ -209,14 +209,14 @@ fn one_clone_for_each_worker_and_all_see_the_same() {
     let (mut one, mut other) = (server.connect().unwrap(), server.clone().connect().unwrap());
     sign_up(&mut one, &["ann", "bob"]);
     one.begin().unwrap();
-    assert_eq!(one.save_pushes(&[message(1, "bob", "ann", "m")]).unwrap(), [PushSaveResult::Itself]);
+    assert_eq!(one.save_pushes(&[message(1, "bob", "ann", "m")]).unwrap(), [MailboxSaveResult::Itself]);
     assert!(waiting(&mut other, "ann").is_empty(), "not committed");
     other.begin().unwrap();
     let waits = other.save_pushes(&[message(2, "bob", "ann", "m")]);
     assert!(matches!(waits, Err(StoreError::Busy(_))), "{waits:?}");
     other.rollback();
     one.commit().unwrap();
-    assert_eq!(save(&mut other, &[message(2, "bob", "ann", "m")]), [PushSaveResult::Duplicate]);
+    assert_eq!(save(&mut other, &[message(2, "bob", "ann", "m")]), [MailboxSaveResult::Duplicate]);
     assert_eq!(other.last_seq().unwrap(), 1);
 }
 
@@ -235,7 +235,7 @@ fn a_row_that_does_not_fit_is_refused_and_nothing_is_cut_off() {
     assert!(matches!(huge, Err(StoreError::TooLarge(_))));
     store.rollback();
     assert!(!store.is_broken());
-    assert_eq!(save(&mut store, &[message(1, "bob", "ann", "m")]), [PushSaveResult::Itself]);
+    assert_eq!(save(&mut store, &[message(1, "bob", "ann", "m")]), [MailboxSaveResult::Itself]);
 }
 
 /// A proxy that can be told to hang: the server behind it is there and answers, too late.
@@ -291,7 +291,7 @@ fn a_connection_that_timed_out_is_never_used_again() {
     let Some(database) = Database::new() else { return };
     let (_, place) = database.base.rsplit_once('@').unwrap();
     let proxy = Proxy::new(place.to_owned());
-    let server = MysqlDatabase::new(&proxy.url(&database)).unwrap();
+    let server = MysqlConnector::new(&proxy.url(&database)).unwrap();
     let mut store = server.connect().unwrap();
     save(&mut store, &[message(1, "bob", "ann", "m")]);
     proxy.hangs.store(true, Ordering::SeqCst);
@@ -310,7 +310,7 @@ fn a_connection_on_which_nobody_reads_any_more_is_left_at_once() {
     let Some(mut database) = Database::new() else { return };
     let (_, place) = database.base.rsplit_once('@').unwrap();
     let proxy = Proxy::new(place.to_owned());
-    let server = MysqlDatabase::new(&proxy.url(&database)).unwrap();
+    let server = MysqlConnector::new(&proxy.url(&database)).unwrap();
     let mut store = server.connect().unwrap();
     // Each of its prepared statements is one more that the driver wants to close.
     sign_up(&mut store, &["ann", "bob"]);
@@ -420,7 +420,7 @@ fn a_lock_that_was_taken_for_reading_only_is_had_again() {
     let first = database.server();
     let mut store = first.connect().unwrap();
     kill_lock(&mut database);
-    let reading = MysqlDatabase::new_for(StoreOpenMode::CopyFrom, &database.url()).unwrap();
+    let reading = MysqlConnector::new_for(StoreOpenMode::CopyFrom, &database.url()).unwrap();
     let reader = reading.connect().unwrap();
     assert!(store.begin().is_err());
     let why = refusal(&first);
@@ -457,7 +457,7 @@ fn a_connection_of_ours_that_the_database_holds_for_alive_does_not_keep_us_out()
     let Some(mut database) = Database::new() else { return };
     let (before, place) = database.base.rsplit_once('@').unwrap();
     let (port, ours) = silent_cuts(place.to_owned());
-    let server = MysqlDatabase::new(&format!("{before}@127.0.0.1:{port}/{}", database.name)).unwrap();
+    let server = MysqlConnector::new(&format!("{before}@127.0.0.1:{port}/{}", database.name)).unwrap();
     for seq in 1..=2 {
         let mut store = server.connect().unwrap();
         save(&mut store, &[message(seq, "bob", "ann", &format!("m{seq}"))]);

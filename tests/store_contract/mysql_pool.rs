@@ -9,7 +9,7 @@ use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
 use hongyan::protocol::push::PushKind;
 use hongyan::store::StoreConnection;
-use hongyan::store::friendship::FriendshipTable;
+use hongyan::store::friendship::FriendshipRepository;
 use hongyan::store::pool::WorkerPool;
 use std::collections::HashMap;
 use std::sync::Arc;

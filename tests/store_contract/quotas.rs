@@ -10,7 +10,7 @@ use hongyan::chat::contract::{
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::store::pool::WorkerPool;
-use hongyan::store::{PushSaveResult, StoreConnection};
+use hongyan::store::{MailboxSaveResult, StoreConnection};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ fn many_mailboxes_are_read_at_once() {
         let names: Vec<String> = (0..123).map(|n| format!("user {n}")).collect();
         let all: Vec<Push> = (0..123 * 3).map(|seq| message(seq + 1, "bob", &names[seq as usize % 123], "m")).collect();
         let saved = save(store, &all);
-        assert_eq!(saved.iter().filter(|saved| **saved == PushSaveResult::Itself).count(), 123, "one of each id");
+        assert_eq!(saved.iter().filter(|saved| **saved == MailboxSaveResult::Itself).count(), 123, "one of each id");
         let asked: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 0)).collect();
         let found = read(store, &asked, 2);
         for (place, rows) in found.iter().enumerate() {
@@ -69,8 +69,8 @@ fn many_mailboxes_are_read_at_once() {
         }
         let asked: Vec<_> = all.iter().map(|push| (user(push.receiver()), push.seq)).collect();
         assert_eq!(store.sizes(&asked).unwrap().iter().flatten().count(), 123);
-        assert_eq!(store.find_pushes(&all).unwrap()[..123], [Some(PushSaveResult::Before); 123]);
-        assert_eq!(store.find_pushes(&all).unwrap()[123..], [Some(PushSaveResult::Duplicate); 246]);
+        assert_eq!(store.find_pushes(&all).unwrap()[..123], [Some(MailboxSaveResult::Before); 123]);
+        assert_eq!(store.find_pushes(&all).unwrap()[123..], [Some(MailboxSaveResult::Duplicate); 246]);
     });
 }
 
@@ -86,7 +86,7 @@ fn the_result_of_a_save_can_be_found_without_saving() {
             message(8, "cy", "ann", "m"),
         ];
         let found = store.find_pushes(&asked).unwrap();
-        assert_eq!(found, [Some(PushSaveResult::Before), Some(PushSaveResult::Duplicate), None, None, None]);
+        assert_eq!(found, [Some(MailboxSaveResult::Before), Some(MailboxSaveResult::Duplicate), None, None, None]);
         assert_eq!(waiting(store, "ann"), [1, 2]);
         assert!(store.find_pushes(&[message(1, "bob", "ann", "another")]).is_err());
         assert!(store.find_pushes(&[]).unwrap().is_empty());

@@ -3,13 +3,15 @@
 
 use super::mysql::{Database, kill_lock, refusal};
 use crate::common::store::*;
-use hongyan::store::mysql::{ActiveServerCheck, ActiveServerHeartbeat, ActiveServerWatch, MysqlDatabase, MysqlStore};
+use hongyan::store::mysql::{
+    ActiveServerCheckResult, ActiveServerHeartbeat, ActiveServerWatch, MysqlConnector, MysqlStore,
+};
 use hongyan::store::{StoreConnection, StoreError};
 use mysql::prelude::Queryable;
 use std::time::{Duration, Instant};
 
 /// A transaction that has saved a push; its server has lost the lock meanwhile.
-fn transaction_without_lock(database: &mut Database) -> (MysqlDatabase, MysqlStore) {
+fn transaction_without_lock(database: &mut Database) -> (MysqlConnector, MysqlStore) {
     let first = database.server();
     let mut store = first.connect().unwrap();
     sign_up(&mut store, &["ann", "bob"]);
@@ -77,13 +79,13 @@ fn a_standby_waits_for_silence_and_takes_the_place_of_a_server_that_holds_its_lo
     let silent_max = Duration::from_millis(300);
     let mut watch = ActiveServerWatch::new(database.server(), silent_max);
     // Nobody was ever there.
-    assert_eq!(watch.check().unwrap(), ActiveServerCheck::Gone { epoch: 0 });
+    assert_eq!(watch.check().unwrap(), ActiveServerCheckResult::Gone { epoch: 0 });
     let first = database.server();
     let mut store = first.connect().unwrap();
     let until = Instant::now() + 2 * silent_max;
     for seq in 1.. {
         save(&mut store, &[message(seq, "bob", "ann", &format!("m{seq}"))]);
-        assert_eq!(watch.check().unwrap(), ActiveServerCheck::Active, "every transaction is a sign of life");
+        assert_eq!(watch.check().unwrap(), ActiveServerCheckResult::Active, "every transaction is a sign of life");
         if Instant::now() > until {
             break;
         }
@@ -91,7 +93,7 @@ fn a_standby_waits_for_silence_and_takes_the_place_of_a_server_that_holds_its_lo
     let last = store.last_seq().unwrap();
     store.begin().unwrap();
     let epoch = loop {
-        if let ActiveServerCheck::Gone { epoch } = watch.check().unwrap() {
+        if let ActiveServerCheckResult::Gone { epoch } = watch.check().unwrap() {
             break epoch;
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -115,9 +117,9 @@ fn a_clean_stop_tells_a_standby_at_once() {
     let first = database.server();
     let keeper = ActiveServerHeartbeat::start(first.clone(), || panic!("nobody takes over")).unwrap();
     drop(first.connect().unwrap());
-    assert_eq!(watch.check().unwrap(), ActiveServerCheck::Active);
+    assert_eq!(watch.check().unwrap(), ActiveServerCheckResult::Active);
     drop((keeper, first));
-    assert_eq!(watch.check().unwrap(), ActiveServerCheck::Gone { epoch: 0 });
+    assert_eq!(watch.check().unwrap(), ActiveServerCheckResult::Gone { epoch: 0 });
 }
 
 #[test]
@@ -128,7 +130,9 @@ fn a_server_that_has_nothing_to_write_finds_out_that_another_one_has_taken_over(
     let _keeper = ActiveServerHeartbeat::start(first.clone(), move || told.send(()).unwrap()).unwrap();
     let _store = first.connect().unwrap();
     let mut watch = ActiveServerWatch::new(database.server(), Duration::ZERO);
-    let ActiveServerCheck::Gone { epoch } = watch.check().unwrap() else { panic!("it was silent for longer than 0 s") };
+    let ActiveServerCheckResult::Gone { epoch } = watch.check().unwrap() else {
+        panic!("it was silent for longer than 0 s")
+    };
     let second = database.server().succeed(epoch);
     let _other = second.connect().unwrap();
     taken_over.recv_timeout(Duration::from_secs(20)).unwrap();

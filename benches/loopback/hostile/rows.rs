@@ -16,7 +16,7 @@ use super::honest::{AllMet, CONTENT, Honest, LONELY, Met, TALKS, first};
 use super::namespace::{Namespace, OUR_END};
 use hongyan::config::Config;
 use hongyan::store::StoreConnection;
-use hongyan::store::mysql::MysqlDatabase;
+use hongyan::store::mysql::MysqlConnector;
 use hongyan::store::sqlite::SqliteStore;
 use serde_json::json;
 use std::io::{BufRead, BufReader};
@@ -90,7 +90,7 @@ pub fn hostile(starter: &Starter, settings: &Settings, report: &mut Report) -> F
         && let Some(mariadb) = MariaDb::find(starter)?
     {
         let database = mariadb.database("hostile")?;
-        fill(&mut MysqlDatabase::new(&database.url())?.connect()?)?;
+        fill(&mut MysqlConnector::new(&database.url())?.connect()?)?;
         result = on_store(starter, settings, report, &mut table, &Kept::Mysql(database), namespace.as_ref());
     }
     report.table(table);

@@ -1,5 +1,5 @@
 //! The state of the screen and how it changes: pure state, without terminal, clock or files. It
-//! takes news from the session and returns [`SessionCommand`]s to it.
+//! takes news from the session and returns [`ChatSessionCommand`]s to it.
 
 mod heard;
 mod input;
@@ -9,7 +9,7 @@ mod rows;
 use crate::chat::FriendChatView;
 use crate::editor::LineEditor;
 use crate::secret::Secret;
-use crate::session_messages::{FriendItem, ListedFriendRequest, ServerLinkStatus, SessionCommand};
+use crate::session_messages::{ChatSessionCommand, ContactListFriend, ContactListRequest, ServerLinkStatus};
 pub(crate) use rows::ContactListRow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,14 +32,14 @@ pub(crate) enum Popup {
     /// Text to read.
     Text { title: String, text: String, scroll: usize },
     /// A question before something that cannot be undone.
-    Confirm { question: String, order: SessionCommand },
+    Confirm { question: String, order: ChatSessionCommand },
     /// A secret, which is not shown.
-    Secret { label: String, editor: LineEditor, then: SecretUse },
+    Secret { label: String, editor: LineEditor, then: SecretPromptPurpose },
 }
 
 /// The use of the secret that is asked for.
 #[derive(Clone, Debug)]
-pub(crate) enum SecretUse {
+pub(crate) enum SecretPromptPurpose {
     Export { file: PathBuf },
     ExportAgain { file: PathBuf, passphrase: Secret },
     Import { file: PathBuf },
@@ -55,9 +55,9 @@ pub(crate) struct ChatApp {
     pub(crate) own_name: String,
     pub(crate) server: String,
     pub(crate) link: ServerLinkStatus,
-    pub(crate) friends: BTreeMap<String, FriendItem>,
-    pub(crate) incoming: Vec<ListedFriendRequest>,
-    pub(crate) outgoing: Vec<ListedFriendRequest>,
+    pub(crate) friends: BTreeMap<String, ContactListFriend>,
+    pub(crate) incoming: Vec<ContactListRequest>,
+    pub(crate) outgoing: Vec<ContactListRequest>,
     pub(crate) chats: BTreeMap<String, FriendChatView>,
     pub(crate) selected: Option<ContactListRow>,
     /// The friend whose chat is open.
@@ -155,25 +155,25 @@ impl ChatApp {
     }
 
     /// Opens a chat.
-    pub(crate) fn enter(&mut self, name: &str) -> Vec<SessionCommand> {
+    pub(crate) fn enter(&mut self, name: &str) -> Vec<ChatSessionCommand> {
         self.open = Some(name.to_owned());
         self.focus = Focus::Chat;
         self.chats.entry(name.to_owned()).or_default();
         self.select(name);
-        let mut orders = vec![SessionCommand::LookAt(name.to_owned())];
+        let mut orders = vec![ChatSessionCommand::LookAt(name.to_owned())];
         orders.extend(self.mark_seen());
         orders
     }
 
     /// Marks the newest messages of the open chat as seen, if the chat is not scrolled back.
-    pub(super) fn mark_seen(&mut self) -> Option<SessionCommand> {
+    pub(super) fn mark_seen(&mut self) -> Option<ChatSessionCommand> {
         if self.focus != Focus::Chat {
             return None;
         }
         let with = self.open.clone()?;
         let chat = self.chats.get_mut(&with).filter(|chat| chat.scroll == 0 && chat.search.is_none())?;
         let time = chat.mark_all_seen()?;
-        Some(SessionCommand::Saw { with, time })
+        Some(ChatSessionCommand::Saw { with, time })
     }
 }
 

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 /// The command to execute.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum CliCommand {
-    Chat { who: LoginArgs, is_new: bool },
-    Send { who: LoginArgs, send: SendCommandArgs },
-    Listen { who: LoginArgs, listen: PushHandlerArgs },
+pub(crate) enum ChatCliCommand {
+    Chat { who: ChatLoginArgs, is_new: bool },
+    Send { who: ChatLoginArgs, send: SendCommandArgs },
+    Listen { who: ChatLoginArgs, listen: PushHandlerArgs },
     Print(String),
 }
 
 /// The user, the server, and the user's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LoginArgs {
+pub(crate) struct ChatLoginArgs {
     pub(crate) server: String,
     pub(crate) user: Option<String>,
     pub(crate) password_file: Option<PathBuf>,
@@ -60,12 +60,12 @@ const OF_LISTEN: &[&str] = &["exec", "exec-timeout", "count"];
 
 /// All options as they were given.
 #[derive(Default)]
-struct ParsedOptions {
+struct ParsedChatArgs {
     values: Vec<(String, OsString)>,
     words: Vec<OsString>,
 }
 
-impl ParsedOptions {
+impl ParsedChatArgs {
     fn text(&self, name: &str) -> Result<Option<String>, String> {
         let value = self.values.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
         value.map(|value| value.string().map_err(|_| format!("--{name} is not valid UTF-8"))).transpose()
@@ -89,8 +89,8 @@ impl ParsedOptions {
         Ok(self.number(name, SECONDS_MAX)?.map_or(default, Duration::from_secs))
     }
 
-    fn login_args(&self) -> Result<LoginArgs, String> {
-        Ok(LoginArgs {
+    fn login_args(&self) -> Result<ChatLoginArgs, String> {
+        Ok(ChatLoginArgs {
             server: self.text("server")?.unwrap_or_else(|| SERVER.to_owned()),
             user: self.text("user")?,
             password_file: self.path("password-file"),
@@ -106,12 +106,12 @@ impl ParsedOptions {
 ///
 /// # Errors
 /// One sentence.
-pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<CliCommand, String> {
+pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<ChatCliCommand, String> {
     let mut parser = Parser::from_args(args);
     let verb = match parser.next().map_err(|error| error.to_string())? {
         Some(Arg::Value(verb)) => verb.to_string_lossy().into_owned(),
-        Some(Arg::Long("version") | Arg::Short('V')) => return Ok(CliCommand::Print(version())),
-        _ => return Ok(CliCommand::Print(help(""))),
+        Some(Arg::Long("version") | Arg::Short('V')) => return Ok(ChatCliCommand::Print(version())),
+        _ => return Ok(ChatCliCommand::Print(help(""))),
     };
     let own = match verb.as_str() {
         "chat" => OF_CHAT,
@@ -119,11 +119,11 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<CliComman
         "listen" => OF_LISTEN,
         _ => return Err("use hongyan chat, hongyan send or hongyan listen; each has --help".to_owned()),
     };
-    let mut given = ParsedOptions::default();
+    let mut given = ParsedChatArgs::default();
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Print(help(&verb))),
-            Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Print(version())),
+            Arg::Long("help") | Arg::Short('h') => return Ok(ChatCliCommand::Print(help(&verb))),
+            Arg::Long("version") | Arg::Short('V') => return Ok(ChatCliCommand::Print(version())),
             Arg::Long("password") => {
                 return Err("a password is never an argument, which every user of this machine can see; \
                             see --password-file"
@@ -153,7 +153,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<CliComman
     command(&verb, &given)
 }
 
-fn command(verb: &str, given: &ParsedOptions) -> Result<CliCommand, String> {
+fn command(verb: &str, given: &ParsedChatArgs) -> Result<ChatCliCommand, String> {
     let who = given.login_args()?;
     let words_max = usize::from(verb == "send");
     if given.words.len() > words_max {
@@ -161,14 +161,14 @@ fn command(verb: &str, given: &ParsedOptions) -> Result<CliCommand, String> {
         return Err(format!("hongyan {verb} takes no more words{hint}; see hongyan {verb} --help"));
     }
     match verb {
-        "chat" => Ok(CliCommand::Chat { who, is_new: given.has("sign-up") }),
+        "chat" => Ok(ChatCliCommand::Chat { who, is_new: given.has("sign-up") }),
         "send" => {
             let to = given.text("to")?.ok_or("hongyan send needs --to NAME")?;
             let word = given.words.first().ok_or("hongyan send needs a TEXT, or - for what stdin has")?;
             let text = word.to_str().ok_or("the text is not valid UTF-8")?.to_owned();
             let text = Some(text).filter(|text| text != "-");
             let (id, is_plain) = (given.text("id")?, given.has("plain"));
-            Ok(CliCommand::Send {
+            Ok(ChatCliCommand::Send {
                 who,
                 send: SendCommandArgs { to, text, id, is_plain, timeout: given.seconds("timeout", TIMEOUT)? },
             })
@@ -176,7 +176,7 @@ fn command(verb: &str, given: &ParsedOptions) -> Result<CliCommand, String> {
         _ => {
             let (exec, count) = (given.text("exec")?, given.number("count", u64::MAX)?);
             let exec_timeout = given.seconds("exec-timeout", EXEC_TIMEOUT)?;
-            Ok(CliCommand::Listen { who, listen: PushHandlerArgs { exec, exec_timeout, count } })
+            Ok(ChatCliCommand::Listen { who, listen: PushHandlerArgs { exec, exec_timeout, count } })
         }
     }
 }
@@ -292,28 +292,28 @@ fn help(verb: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read_words(words: &[&str]) -> Result<CliCommand, String> {
+    fn read_words(words: &[&str]) -> Result<ChatCliCommand, String> {
         read(words.iter().map(OsString::from))
     }
 
     #[test]
     fn options_are_read() {
-        let Ok(CliCommand::Send { who, send }) =
+        let Ok(ChatCliCommand::Send { who, send }) =
             read_words(&["send", "--to", "bob", "--server=tls://h", "--user", "ann", "--id", "7", "hello you"])
         else {
             panic!()
         };
         assert_eq!((who.server.as_str(), who.user.as_deref()), ("tls://h", Some("ann")));
         assert_eq!((send.to.as_str(), send.text.as_deref(), send.id.as_deref()), ("bob", Some("hello you"), Some("7")));
-        let Ok(CliCommand::Send { who, send }) = read_words(&["send", "-", "--to=bob"]) else { panic!() };
+        let Ok(ChatCliCommand::Send { who, send }) = read_words(&["send", "-", "--to=bob"]) else { panic!() };
         assert_eq!((who.server.as_str(), send.text, send.timeout), (SERVER, None, TIMEOUT));
-        let Ok(CliCommand::Send { send, .. }) = read_words(&["send", "--to=bob", "--", "--to"]) else { panic!() };
+        let Ok(ChatCliCommand::Send { send, .. }) = read_words(&["send", "--to=bob", "--", "--to"]) else { panic!() };
         assert_eq!(send.text.as_deref(), Some("--to"));
-        let Ok(CliCommand::Listen { listen, .. }) = read_words(&["listen", "--exec", "cat", "--count", "2"]) else {
+        let Ok(ChatCliCommand::Listen { listen, .. }) = read_words(&["listen", "--exec", "cat", "--count", "2"]) else {
             panic!()
         };
         assert_eq!((listen.exec.as_deref(), listen.count), (Some("cat"), Some(2)));
-        assert!(matches!(read_words(&["chat", "--sign-up"]), Ok(CliCommand::Chat { is_new: true, .. })));
+        assert!(matches!(read_words(&["chat", "--sign-up"]), Ok(ChatCliCommand::Chat { is_new: true, .. })));
     }
 
     #[test]
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn the_help_fits_the_screen_and_names_every_option() {
         for (verb, own) in [("chat", OF_CHAT), ("send", OF_SEND), ("listen", OF_LISTEN)] {
-            let Ok(CliCommand::Print(help)) = read_words(&[verb, "--help"]) else { panic!() };
+            let Ok(ChatCliCommand::Print(help)) = read_words(&[verb, "--help"]) else { panic!() };
             assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
             let is_option = |line: &&str| line.trim_start().starts_with('-');
             assert!(help.lines().filter(is_option).all(|line| line.starts_with("  -")), "{help}");

@@ -1,7 +1,7 @@
 //! The chat with one friend, as it is shown.
 
 use crate::editor::LineEditor;
-use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
+use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus, MessageState};
 use crate::text;
 
 /// How many messages of one chat can be scrolled back to.
@@ -10,7 +10,7 @@ const MESSAGES_MAX: usize = 10_000;
 /// Everything about one friend that the screen needs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FriendChatView {
-    messages: Vec<ChatMessage>,
+    messages: Vec<HistoryMessage>,
     pub(crate) trust: KeyTrust,
     pub(crate) draft: LineEditor,
     /// The time up to which the user has seen the received messages.
@@ -23,19 +23,19 @@ pub(crate) struct FriendChatView {
 }
 
 impl FriendChatView {
-    pub(crate) fn messages(&self) -> &[ChatMessage] {
+    pub(crate) fn messages(&self) -> &[HistoryMessage] {
         &self.messages
     }
 
     /// The messages to show, newest first.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = &ChatMessage> {
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &HistoryMessage> {
         let wanted = self.search.as_ref().map(|search| search.to_lowercase());
         self.messages.iter().rev().filter(move |message| {
             wanted.as_ref().is_none_or(|wanted| visible(message).to_lowercase().contains(wanted))
         })
     }
 
-    pub(crate) fn add(&mut self, message: ChatMessage) {
+    pub(crate) fn add(&mut self, message: HistoryMessage) {
         if message.way == MessageState::Received && message.time > self.seen_until {
             self.unread += 1;
         }
@@ -52,8 +52,8 @@ impl FriendChatView {
         }
     }
 
-    pub(crate) fn clear(&mut self, clear: ChatMessage) {
-        let same = |message: &&mut ChatMessage| {
+    pub(crate) fn clear(&mut self, clear: HistoryMessage) {
+        let same = |message: &&mut HistoryMessage| {
             message.is_own() == clear.is_own() && message.id == clear.id && message.time == clear.time
         };
         if let Some(message) = self.messages.iter_mut().rev().find(same) {
@@ -75,21 +75,23 @@ impl FriendChatView {
         is_new.then_some(newest)
     }
 
-    pub(crate) fn failed(&self) -> impl Iterator<Item = &ChatMessage> {
+    pub(crate) fn failed(&self) -> impl Iterator<Item = &HistoryMessage> {
         self.messages.iter().filter(|message| matches!(message.way, MessageState::Failed(_)))
     }
 }
 
 /// The text of a message, or the text that is shown in its place.
-pub(crate) fn visible(message: &ChatMessage) -> String {
+pub(crate) fn visible(message: &HistoryMessage) -> String {
     match message.seal {
-        MessageSecurity::Doubtful => "(not shown: not signed with the keys that you trust, or not readable)".to_owned(),
+        MessageEncryptionStatus::Doubtful => {
+            "(not shown: not signed with the keys that you trust, or not readable)".to_owned()
+        }
         _ => message.text.clone(),
     }
 }
 
 /// The mark that shows the state of a message.
-pub(crate) fn mark(message: &ChatMessage) -> &'static str {
+pub(crate) fn mark(message: &HistoryMessage) -> &'static str {
     match message.way {
         MessageState::Received => " ",
         MessageState::Sent => "·",
@@ -99,18 +101,18 @@ pub(crate) fn mark(message: &ChatMessage) -> &'static str {
 }
 
 /// The remark that must be shown with a message, besides its text.
-pub(crate) fn remark(message: &ChatMessage, is_sealed_usually: bool) -> Option<String> {
+pub(crate) fn remark(message: &HistoryMessage, is_sealed_usually: bool) -> Option<String> {
     if let MessageState::Failed(why) = &message.way {
         return Some(format!("{}; /retry sends it again", text::line(why)));
     }
     match message.seal {
-        MessageSecurity::Unsealed => Some("NOT ENCRYPTED, although your friend has keys".to_owned()),
-        MessageSecurity::Doubtful => Some("NOT GENUINE as far as can be told".to_owned()),
+        MessageEncryptionStatus::Unsealed => Some("NOT ENCRYPTED, although your friend has keys".to_owned()),
+        MessageEncryptionStatus::Doubtful => Some("NOT GENUINE as far as can be told".to_owned()),
         // The keys are compared when it is sent.
-        MessageSecurity::Plain if is_sealed_usually && message.way != MessageState::Sent => {
+        MessageEncryptionStatus::Plain if is_sealed_usually && message.way != MessageState::Sent => {
             Some("not encrypted".to_owned())
         }
-        MessageSecurity::Plain | MessageSecurity::Sealed => None,
+        MessageEncryptionStatus::Plain | MessageEncryptionStatus::Sealed => None,
     }
 }
 
@@ -118,14 +120,14 @@ pub(crate) fn remark(message: &ChatMessage, is_sealed_usually: bool) -> Option<S
 mod tests {
     use super::*;
 
-    fn message(id: &str, time: u64, way: MessageState) -> ChatMessage {
-        ChatMessage {
+    fn message(id: &str, time: u64, way: MessageState) -> HistoryMessage {
+        HistoryMessage {
             with: "bob".into(),
             id: id.into(),
             time,
             text: format!("Text {id}"),
             way,
-            seal: MessageSecurity::Sealed,
+            seal: MessageEncryptionStatus::Sealed,
         }
     }
 
@@ -145,7 +147,10 @@ mod tests {
     fn a_search_finds_whatever_the_case() {
         let mut chat = FriendChatView { search: Some("TEXT 2".into()), ..FriendChatView::default() };
         (1..30).for_each(|id| chat.add(message(&id.to_string(), id, MessageState::Received)));
-        chat.add(ChatMessage { seal: MessageSecurity::Doubtful, ..message("2", 99, MessageState::Received) });
+        chat.add(HistoryMessage {
+            seal: MessageEncryptionStatus::Doubtful,
+            ..message("2", 99, MessageState::Received)
+        });
         assert_eq!(chat.shown().count(), 11, "2 and 20 to 29, and nothing that is not shown");
     }
 

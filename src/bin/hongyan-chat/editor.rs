@@ -24,7 +24,7 @@ pub(crate) struct LineEditor {
 /// The text is not shown: it may be a secret.
 impl std::fmt::Debug for LineEditor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Editor").field("cursor", &self.cursor).finish_non_exhaustive()
+        f.debug_struct("LineEditor").field("cursor", &self.cursor).finish_non_exhaustive()
     }
 }
 

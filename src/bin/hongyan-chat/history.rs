@@ -2,7 +2,7 @@
 //! it is sent or acked, and the number of messages is limited.
 
 use crate::files;
-use crate::message::{ChatMessage, MessageState};
+use crate::message::{HistoryMessage, MessageState};
 use hongyan::client::write_private;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -32,7 +32,7 @@ const PATIENCE: u32 = 100;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum HistoryLine {
-    Message(ChatMessage),
+    Message(HistoryMessage),
     /// The new state of a sent message.
     Became {
         with: String,
@@ -47,7 +47,7 @@ enum HistoryLine {
         time: u64,
     },
     /// A message that was doubtful and can be read now.
-    Cleared(ChatMessage),
+    Cleared(HistoryMessage),
     /// The user has seen everything from this friend up to this time.
     Seen {
         with: String,
@@ -59,7 +59,7 @@ enum HistoryLine {
 /// messages.
 type HistoryMessageKey = (String, bool, String);
 
-fn key_of(message: &ChatMessage) -> HistoryMessageKey {
+fn key_of(message: &HistoryMessage) -> HistoryMessageKey {
     (message.with.clone(), message.is_own(), message.id.clone())
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct MessageHistory {
     file: Option<File>,
     bytes: u64,
     bounds: HistoryLimits,
-    stored: HistoryMessages,
+    stored: LoadedHistory,
     /// The reason why the file could not be rewritten, until it is reported; and how many lines are
     /// written before that is tried again.
     rewrite_error: Option<io::Error>,
@@ -79,8 +79,8 @@ pub(crate) struct MessageHistory {
 }
 
 #[derive(Debug, Default)]
-struct HistoryMessages {
-    messages: Vec<ChatMessage>,
+struct LoadedHistory {
+    messages: Vec<HistoryMessage>,
     indexes: HashMap<HistoryMessageKey, Vec<usize>>,
     /// When each message whose result is unknown was first tried, by friend and id.
     first_tries: BTreeMap<(String, String), u64>,
@@ -95,7 +95,7 @@ impl MessageHistory {
     /// The file cannot be read or written.
     pub(crate) fn open(path: &Path, bounds: HistoryLimits) -> io::Result<Self> {
         let bytes = files::read_up_to(path, bounds.bytes_max.saturating_mul(GROWTH_MAX))?.unwrap_or_default();
-        let mut stored = HistoryMessages::default();
+        let mut stored = LoadedHistory::default();
         for line in bytes.split(|byte| *byte == b'\n') {
             // An unknown line is skipped, rather than losing all others.
             if let Ok(record) = serde_json::from_slice(line) {
@@ -121,7 +121,7 @@ impl MessageHistory {
     }
 
     /// All stored messages, in the order in which they were written.
-    pub(crate) fn messages(&self) -> &[ChatMessage] {
+    pub(crate) fn messages(&self) -> &[HistoryMessage] {
         &self.stored.messages
     }
 
@@ -130,15 +130,15 @@ impl MessageHistory {
         &self.stored.seen
     }
 
-    pub(crate) fn find(&self, with: &str, id: &str) -> Option<&ChatMessage> {
+    pub(crate) fn find(&self, with: &str, id: &str) -> Option<&HistoryMessage> {
         self.stored.messages_of(&(with.to_owned(), true, id.to_owned())).next()
     }
 
-    /// Stores a message; false if it is stored already (see [`ChatMessage::is_repetition_of`]).
+    /// Stores a message; false if it is stored already (see [`HistoryMessage::is_repetition_of`]).
     ///
     /// # Errors
     /// It is not on the disk.
-    pub(crate) fn add(&mut self, message: &ChatMessage) -> io::Result<bool> {
+    pub(crate) fn add(&mut self, message: &HistoryMessage) -> io::Result<bool> {
         if self.stored.messages_of(&key_of(message)).any(|old| message.is_repetition_of(old)) {
             return Ok(false);
         }
@@ -172,7 +172,7 @@ impl MessageHistory {
     ///
     /// # Errors
     /// It is not on the disk.
-    pub(crate) fn clear(&mut self, message: &ChatMessage) -> io::Result<()> {
+    pub(crate) fn clear(&mut self, message: &HistoryMessage) -> io::Result<()> {
         self.write(HistoryLine::Cleared(message.clone()))
     }
 
@@ -274,7 +274,7 @@ impl MessageHistory {
     }
 }
 
-impl HistoryMessages {
+impl LoadedHistory {
     fn take(&mut self, record: HistoryLine) {
         match record {
             HistoryLine::Message(message) => {
@@ -305,11 +305,11 @@ impl HistoryMessages {
     }
 
     /// All messages of this key.
-    fn messages_of(&self, key: &HistoryMessageKey) -> impl Iterator<Item = &ChatMessage> {
+    fn messages_of(&self, key: &HistoryMessageKey) -> impl Iterator<Item = &HistoryMessage> {
         self.indexes.get(key).into_iter().flatten().filter_map(|place| self.messages.get(*place))
     }
 
-    fn find_message(&mut self, key: &HistoryMessageKey, time: Option<u64>) -> Option<&mut ChatMessage> {
+    fn find_message(&mut self, key: &HistoryMessageKey, time: Option<u64>) -> Option<&mut HistoryMessage> {
         let mut places = self.indexes.get(key)?.iter();
         let place =
             places.find(|at| self.messages.get(**at).is_some_and(|it| time.is_none_or(|time| it.time == time)))?;
@@ -327,16 +327,16 @@ impl HistoryMessages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::MessageSecurity;
+    use crate::message::MessageEncryptionStatus;
 
-    fn message(id: &str, time: u64, way: MessageState) -> ChatMessage {
-        ChatMessage {
+    fn message(id: &str, time: u64, way: MessageState) -> HistoryMessage {
+        HistoryMessage {
             with: "bob".into(),
             id: id.into(),
             time,
             text: format!("text of {id}\n鸿"),
             way,
-            seal: MessageSecurity::Plain,
+            seal: MessageEncryptionStatus::Plain,
         }
     }
 
@@ -347,7 +347,7 @@ mod tests {
         let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
         assert!(history.add(&message("1", 7, MessageState::Received)).unwrap());
         assert!(!history.add(&message("1", 7, MessageState::Received)).unwrap(), "sent again by the server");
-        let other = ChatMessage { text: "something new".into(), ..message("1", 8, MessageState::Received) };
+        let other = HistoryMessage { text: "something new".into(), ..message("1", 8, MessageState::Received) };
         assert!(history.add(&other).unwrap(), "under the same id");
         let random = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
         assert!(history.add(&message(random, 7, MessageState::Received)).unwrap());
@@ -459,14 +459,14 @@ mod tests {
         let path = folder.path().join("history");
         let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
         history
-            .add(&ChatMessage { seal: MessageSecurity::Doubtful, ..message("1", 1, MessageState::Received) })
+            .add(&HistoryMessage { seal: MessageEncryptionStatus::Doubtful, ..message("1", 1, MessageState::Received) })
             .unwrap();
         history
-            .clear(&ChatMessage { seal: MessageSecurity::Sealed, ..message("1", 1, MessageState::Received) })
+            .clear(&HistoryMessage { seal: MessageEncryptionStatus::Sealed, ..message("1", 1, MessageState::Received) })
             .unwrap();
         assert_eq!(
             MessageHistory::open(&path, HistoryLimits::default()).unwrap().messages()[0].seal,
-            MessageSecurity::Sealed
+            MessageEncryptionStatus::Sealed
         );
     }
 }

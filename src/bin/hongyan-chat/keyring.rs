@@ -2,10 +2,10 @@
 //! which one is genuine, and where a change of keys stops a chat.
 
 use crate::files::{self, UserFolder};
-use crate::message::{KeyTrust, MessageSecurity};
+use crate::message::{KeyTrust, MessageEncryptionStatus};
 use hongyan::client::Push;
 use hongyan::client::e2e::{
-    E2eEncryptionError, EncryptionContext, FriendKeysCheck, PinnedKeys, PublicKeys, UserKeyPairs, is_encrypted,
+    E2eEncryptionError, E2eKeyPairs, E2eMessageContext, E2ePublicKeys, FriendKeysCheckResult, PinnedKeys, is_encrypted,
     safety_number,
 };
 use std::collections::BTreeSet;
@@ -24,9 +24,9 @@ const EXPORT_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Keyring {
     own_name: String,
-    keys: Option<UserKeyPairs>,
+    keys: Option<E2eKeyPairs>,
     /// New keys, which replace `keys` once the user's own profile shows them.
-    next: Option<UserKeyPairs>,
+    next: Option<E2eKeyPairs>,
     /// False while the user's profile shows other keys: messages signed with these keys would cause
     /// warnings at friends.
     is_published: bool,
@@ -42,12 +42,12 @@ pub(crate) struct Keyring {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct OutgoingText {
     pub(crate) content: String,
-    pub(crate) seal: MessageSecurity,
+    pub(crate) seal: MessageEncryptionStatus,
 }
 
 /// The result of comparing the user's own profile with the keys on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OwnKeysCheck {
+pub(crate) enum OwnEncryptionKeysCheckResult {
     /// The profile has the keys that are on this machine.
     Good,
     /// There are no keys, neither in the profile nor on this machine.
@@ -74,7 +74,7 @@ impl Keyring {
     }
 
     /// The keys that can be used now.
-    fn usable(&self) -> Option<&UserKeyPairs> {
+    fn usable(&self) -> Option<&E2eKeyPairs> {
         self.keys.as_ref().filter(|_| self.is_published)
     }
 
@@ -84,15 +84,16 @@ impl Keyring {
     }
 
     /// Compares the user's own profile with the keys on this machine.
-    pub(crate) fn check_own_keys(&mut self, in_profile: &str) -> OwnKeysCheck {
-        let published = PublicKeys::read(in_profile).ok();
+    pub(crate) fn check_own_keys(&mut self, in_profile: &str) -> OwnEncryptionKeysCheckResult {
+        let published = E2ePublicKeys::read(in_profile).ok();
         let own = match (&self.keys, published) {
-            (None, None) => OwnKeysCheck::None,
-            (Some(_), None) => OwnKeysCheck::Unpublished,
-            (Some(keys), Some(published)) if *keys.public() == published => OwnKeysCheck::Good,
-            (_, Some(_)) => OwnKeysCheck::Others,
+            (None, None) => OwnEncryptionKeysCheckResult::None,
+            (Some(_), None) => OwnEncryptionKeysCheckResult::Unpublished,
+            (Some(keys), Some(published)) if *keys.public() == published => OwnEncryptionKeysCheckResult::Good,
+            (_, Some(_)) => OwnEncryptionKeysCheckResult::Others,
         };
-        self.is_published = matches!(own, OwnKeysCheck::Good | OwnKeysCheck::Unpublished);
+        self.is_published =
+            matches!(own, OwnEncryptionKeysCheckResult::Good | OwnEncryptionKeysCheckResult::Unpublished);
         own
     }
 
@@ -114,8 +115,8 @@ impl Keyring {
     /// # Errors
     /// One sentence: they cannot be stored.
     pub(crate) fn take_next(&mut self, in_profile: &str) -> Result<bool, String> {
-        let published = PublicKeys::read(in_profile).ok();
-        if published.is_none() || self.next.as_ref().map(UserKeyPairs::public) != published.as_ref() {
+        let published = E2ePublicKeys::read(in_profile).ok();
+        if published.is_none() || self.next.as_ref().map(E2eKeyPairs::public) != published.as_ref() {
             return Ok(false);
         }
         let cannot = |error: io::Error| format!("cannot write the keys to {}: {error}", self.keys_path.display());
@@ -128,8 +129,8 @@ impl Keyring {
         Ok(true)
     }
 
-    fn generate(&self) -> Result<UserKeyPairs, String> {
-        UserKeyPairs::generate(&self.own_name).map_err(|fault| format!("cannot make keys: {fault}"))
+    fn generate(&self) -> Result<E2eKeyPairs, String> {
+        E2eKeyPairs::generate(&self.own_name).map_err(|fault| format!("cannot make keys: {fault}"))
     }
 
     /// Generates new keys and stores them; the previous ones stay in another file beside.
@@ -140,7 +141,7 @@ impl Keyring {
         self.store_keys(self.generate()?)
     }
 
-    fn store_keys(&mut self, keys: UserKeyPairs) -> Result<String, String> {
+    fn store_keys(&mut self, keys: E2eKeyPairs) -> Result<String, String> {
         let cannot = |error: io::Error| format!("cannot write the keys to {}: {error}", self.keys_path.display());
         if let Some(before) = &self.keys {
             before.save(self.keys_path.with_extension(OLD)).map_err(cannot)?;
@@ -181,11 +182,11 @@ impl Keyring {
         let bytes = files::read_up_to(file, EXPORT_BYTES_MAX).map_err(|error| cannot(&error))?;
         let bytes = bytes.ok_or_else(|| cannot(&"there is no such file"))?;
         let text = String::from_utf8(bytes).map_err(|_| cannot(&"it is no text"))?;
-        let keys = UserKeyPairs::import(&text, passphrase).map_err(|fault| cannot(&fault))?;
+        let keys = E2eKeyPairs::import(&text, passphrase).map_err(|fault| cannot(&fault))?;
         if keys.user() != self.own_name {
             return Err(cannot(&"they belong to another user"));
         }
-        if PublicKeys::read(in_profile).is_ok_and(|published| published != *keys.public()) {
+        if E2ePublicKeys::read(in_profile).is_ok_and(|published| published != *keys.public()) {
             return Err(cannot(&"your account shows other keys by now"));
         }
         self.store_keys(keys).map(|_| ())
@@ -198,7 +199,7 @@ impl Keyring {
     /// One sentence: the trusted keys cannot be stored.
     pub(crate) fn check_friend_keys(&mut self, name: &str, in_profile: &str) -> Result<KeyTrust, String> {
         let mut standing = self.pins.check_keys(name, in_profile);
-        if let FriendKeysCheck::Known(keys) = &standing
+        if let FriendKeysCheckResult::Known(keys) = &standing
             && load_pins(&self.pins_path)?.keys_of(name) != Some(keys)
         {
             self.change_pins(|pins| drop(pins.check_keys(name, in_profile)))?;
@@ -206,7 +207,7 @@ impl Keyring {
             // again.
             standing = self.pins.check_keys(name, in_profile);
         }
-        if let FriendKeysCheck::Changed(_) = standing {
+        if let FriendKeysCheckResult::Changed(_) = standing {
             self.stopped_friends.insert(name.to_owned());
         } else {
             self.stopped_friends.remove(name);
@@ -214,20 +215,22 @@ impl Keyring {
         Ok(self.trust_of(name, standing))
     }
 
-    fn trust_of(&self, name: &str, standing: FriendKeysCheck) -> KeyTrust {
+    fn trust_of(&self, name: &str, standing: FriendKeysCheckResult) -> KeyTrust {
         match (standing, self.usable()) {
-            (FriendKeysCheck::NoKeys, _) => KeyTrust::NoKeys,
-            (FriendKeysCheck::Changed(None), _) => KeyTrust::Gone,
-            (FriendKeysCheck::Known(_), None) => KeyTrust::CannotSeal,
-            (FriendKeysCheck::Changed(Some(keys)), own) => KeyTrust::Changed {
+            (FriendKeysCheckResult::NoKeys, _) => KeyTrust::NoKeys,
+            (FriendKeysCheckResult::Changed(None), _) => KeyTrust::Gone,
+            (FriendKeysCheckResult::Known(_), None) => KeyTrust::CannotSeal,
+            (FriendKeysCheckResult::Changed(Some(keys)), own) => KeyTrust::Changed {
                 safety: own.map(|own| self.safety(own, name, &keys)).unwrap_or_default(),
                 keys: keys.text(),
             },
-            (FriendKeysCheck::Known(keys), Some(own)) => KeyTrust::Pinned { safety: self.safety(own, name, &keys) },
+            (FriendKeysCheckResult::Known(keys), Some(own)) => {
+                KeyTrust::Pinned { safety: self.safety(own, name, &keys) }
+            }
         }
     }
 
-    fn safety(&self, own: &UserKeyPairs, name: &str, keys: &PublicKeys) -> String {
+    fn safety(&self, own: &E2eKeyPairs, name: &str, keys: &E2ePublicKeys) -> String {
         safety_number((&self.own_name, own.public()), (name, keys))
     }
 
@@ -237,7 +240,7 @@ impl Keyring {
     /// # Errors
     /// One sentence: it cannot be stored.
     pub(crate) fn accept_keys(&mut self, name: &str, shown: &str, in_profile: &str) -> Result<KeyTrust, String> {
-        let found = PublicKeys::read(in_profile).map(|keys| keys.text()).unwrap_or_default();
+        let found = E2ePublicKeys::read(in_profile).map(|keys| keys.text()).unwrap_or_default();
         if found == shown {
             self.change_pins(|pins| pins.accept_keys(name, in_profile))?;
         }
@@ -275,33 +278,37 @@ impl Keyring {
             return Err("the keys have changed, and you have not agreed to that".to_owned());
         }
         let Some(keys) = self.pins.keys_of(to) else {
-            return Ok(OutgoingText { content: text.to_owned(), seal: MessageSecurity::Plain });
+            return Ok(OutgoingText { content: text.to_owned(), seal: MessageEncryptionStatus::Plain });
         };
         let own = self.usable().ok_or("you have no keys here")?;
-        let letter = EncryptionContext { sender: &self.own_name, receiver: to, message_id: id };
+        let letter = E2eMessageContext { sender: &self.own_name, receiver: to, message_id: id };
         let content = own.seal(keys, letter, text).map_err(|fault| format!("it cannot be encrypted: {fault}"))?;
-        Ok(OutgoingText { content, seal: MessageSecurity::Sealed })
+        Ok(OutgoingText { content, seal: MessageEncryptionStatus::Sealed })
     }
 
-    /// Returns the text of a message and its [`MessageSecurity`]. The text of a doubtful message is
-    /// its content as received.
-    pub(crate) fn open_message(&self, sender: &str, id: &str, content: &str) -> (String, MessageSecurity) {
+    /// Returns the text of a message and its [`MessageEncryptionStatus`]. The text of a doubtful
+    /// message is its content as received.
+    pub(crate) fn open_message(&self, sender: &str, id: &str, content: &str) -> (String, MessageEncryptionStatus) {
         let pinned = self.pins.keys_of(sender);
         if !is_encrypted(content) {
-            let seal = if pinned.is_some() { MessageSecurity::Unsealed } else { MessageSecurity::Plain };
+            let seal =
+                if pinned.is_some() { MessageEncryptionStatus::Unsealed } else { MessageEncryptionStatus::Plain };
             return (content.to_owned(), seal);
         }
-        let letter = EncryptionContext { sender, receiver: &self.own_name, message_id: id };
+        let letter = E2eMessageContext { sender, receiver: &self.own_name, message_id: id };
         let opened = match (pinned, &self.keys) {
             (Some(pinned), Some(own)) => own.open(pinned, letter, content),
             _ => Err(E2eEncryptionError::NotForUs),
         };
-        opened.map_or_else(|_| (content.to_owned(), MessageSecurity::Doubtful), |text| (text, MessageSecurity::Sealed))
+        opened.map_or_else(
+            |_| (content.to_owned(), MessageEncryptionStatus::Doubtful),
+            |text| (text, MessageEncryptionStatus::Sealed),
+        )
     }
 }
 
-fn load_keys(me: &str, path: &Path) -> Result<Option<UserKeyPairs>, String> {
-    match UserKeyPairs::load(path) {
+fn load_keys(me: &str, path: &Path) -> Result<Option<E2eKeyPairs>, String> {
+    match E2eKeyPairs::load(path) {
         Ok(keys) if keys.user() == me => Ok(Some(keys)),
         Ok(_) => Err(format!("{} holds the keys of another user", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -332,19 +339,26 @@ mod tests {
     fn friends_read_each_other_and_a_change_of_keys_stops_everything() {
         let (mut ann, mut bob) = (user("ann"), user("bob"));
         assert_eq!(ann.ring.check_friend_keys("bob", "").unwrap(), KeyTrust::NoKeys);
-        assert_eq!(ann.ring.seal("bob", "1", "open").unwrap().seal, MessageSecurity::Plain);
+        assert_eq!(ann.ring.seal("bob", "1", "open").unwrap().seal, MessageEncryptionStatus::Plain);
         let (of_ann, of_bob) = (ann.ring.renew().unwrap(), bob.ring.renew().unwrap());
         let KeyTrust::Pinned { safety } = ann.ring.check_friend_keys("bob", &of_bob).unwrap() else { panic!() };
         assert_eq!(bob.ring.check_friend_keys("ann", &of_ann).unwrap(), KeyTrust::Pinned { safety });
         let sealed = ann.ring.seal("bob", "1", "secret").unwrap();
-        assert!(sealed.seal == MessageSecurity::Sealed && !sealed.content.contains("secret"));
-        assert_eq!(bob.ring.open_message("ann", "1", &sealed.content), ("secret".into(), MessageSecurity::Sealed));
-        assert_eq!(bob.ring.open_message("ann", "2", &sealed.content).1, MessageSecurity::Doubtful, "under another id");
-        assert_eq!(bob.ring.open_message("ann", "3", "plain"), ("plain".into(), MessageSecurity::Unsealed));
+        assert!(sealed.seal == MessageEncryptionStatus::Sealed && !sealed.content.contains("secret"));
+        assert_eq!(
+            bob.ring.open_message("ann", "1", &sealed.content),
+            ("secret".into(), MessageEncryptionStatus::Sealed)
+        );
+        assert_eq!(
+            bob.ring.open_message("ann", "2", &sealed.content).1,
+            MessageEncryptionStatus::Doubtful,
+            "under another id"
+        );
+        assert_eq!(bob.ring.open_message("ann", "3", "plain"), ("plain".into(), MessageEncryptionStatus::Unsealed));
 
         let new = ann.ring.renew().unwrap();
         let sealed = ann.ring.seal("bob", "4", "with new keys").unwrap();
-        assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, MessageSecurity::Doubtful);
+        assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, MessageEncryptionStatus::Doubtful);
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_ok(), "nobody has looked yet");
         let KeyTrust::Changed { keys: shown, .. } = bob.ring.check_friend_keys("ann", &new).unwrap() else { panic!() };
         assert!(bob.ring.seal("ann", "5", "to the pinned keys").is_err());
@@ -353,13 +367,13 @@ mod tests {
         // The keys in the profile are no longer those that the user was shown.
         for other in [of_bob.as_str(), &of_ann, ""] {
             bob.ring.accept_keys("ann", &shown, other).unwrap();
-            assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, MessageSecurity::Doubtful);
+            assert_eq!(bob.ring.open_message("ann", "4", &sealed.content).1, MessageEncryptionStatus::Doubtful);
         }
         assert!(matches!(bob.ring.accept_keys("ann", "", &new).unwrap(), KeyTrust::Changed { .. }));
         assert!(matches!(bob.ring.accept_keys("ann", &shown, &new).unwrap(), KeyTrust::Pinned { .. }));
         assert_eq!(
             bob.ring.open_message("ann", "4", &sealed.content),
-            ("with new keys".into(), MessageSecurity::Sealed)
+            ("with new keys".into(), MessageEncryptionStatus::Sealed)
         );
     }
 
@@ -370,12 +384,12 @@ mod tests {
         ann.ring.check_friend_keys("bob", &of_bob).unwrap();
         let folder = UserFolder::open(ann._folder.path(), "server", "ann").unwrap();
         let mut again = Keyring::open("ann", &folder, None).unwrap();
-        assert!(again.has_pinned("bob") && again.check_own_keys(&of_ann) == OwnKeysCheck::Good);
-        assert_eq!(again.check_own_keys(""), OwnKeysCheck::Unpublished);
+        assert!(again.has_pinned("bob") && again.check_own_keys(&of_ann) == OwnEncryptionKeysCheckResult::Good);
+        assert_eq!(again.check_own_keys(""), OwnEncryptionKeysCheckResult::Unpublished);
         let file = folder.file("export");
         again.export(&file, "passphrase").unwrap();
         let mut other = user("ann");
-        assert_eq!(other.ring.check_own_keys(&of_ann), OwnKeysCheck::Others);
+        assert_eq!(other.ring.check_own_keys(&of_ann), OwnEncryptionKeysCheckResult::Others);
         assert_eq!(other.ring.check_friend_keys("bob", &of_bob).unwrap(), KeyTrust::CannotSeal);
         assert!(other.ring.import(&file, "wrong", &of_ann).is_err());
         assert!(other.ring.import(&file, "passphrase", &of_bob).unwrap_err().contains("other keys"));
@@ -392,16 +406,16 @@ mod tests {
         // The change was refused, or its result is unknown: the present keys remain the user's
         // keys.
         assert!(!ann.ring.take_next(&first).unwrap() && !ann.ring.take_next("").unwrap());
-        assert_eq!(ann.ring.check_own_keys(&first), OwnKeysCheck::Good);
+        assert_eq!(ann.ring.check_own_keys(&first), OwnEncryptionKeysCheckResult::Good);
         // The change was made after all, and the program was killed meanwhile.
         let folder = UserFolder::open(ann._folder.path(), "server", "ann").unwrap();
         let mut again = Keyring::open("ann", &folder, None).unwrap();
         assert_eq!(again.public_text().as_ref(), Some(&first));
         assert!(again.take_next(&second).unwrap() && !again.take_next(&second).unwrap());
-        assert_eq!(again.check_own_keys(&second), OwnKeysCheck::Good);
+        assert_eq!(again.check_own_keys(&second), OwnEncryptionKeysCheckResult::Good);
         let again = Keyring::open("ann", &folder, None).unwrap();
         assert_eq!((again.public_text(), again.next.is_none()), (Some(second), true));
-        assert_eq!(UserKeyPairs::load(folder.file("keys.old")).unwrap().public().text(), first);
+        assert_eq!(E2eKeyPairs::load(folder.file("keys.old")).unwrap().public().text(), first);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! `hongyan listen`: pushes as lines of JSON, for scripts. A push is acked when its line was
 //! written, or when a command has handled it.
 
-use crate::args::{self, LoginArgs};
+use crate::args::{self, ChatLoginArgs};
 use crate::keyring::Keyring;
-use crate::message::MessageSecurity;
-use crate::setup::ClientSetup;
+use crate::message::MessageEncryptionStatus;
+use crate::setup::ChatClientSetup;
 use crate::text;
 use hongyan::client::{Client, ClientEndReason, ClientEvent, ConnectionState, Error, Push, PushKind};
 use serde_json::json;
@@ -22,15 +22,15 @@ const WAIT: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// An error: the exit status and a sentence.
-type ListenCommandError = (u8, String);
+type ListenSubcommandError = (u8, String);
 
 /// Listens until a signal, the last wanted push, or the end of the connection.
 ///
 /// # Errors
 /// The exit status and one sentence.
-pub(crate) fn run(who: &LoginArgs, listen: &args::PushHandlerArgs) -> Result<(), ListenCommandError> {
+pub(crate) fn run(who: &ChatLoginArgs, listen: &args::PushHandlerArgs) -> Result<(), ListenSubcommandError> {
     let wrong = |reason: String| (2, reason);
-    let mut setup = ClientSetup::new(who).map_err(wrong)?;
+    let mut setup = ChatClientSetup::new(who).map_err(wrong)?;
     setup.need_secret().map_err(wrong)?;
     let _lock = setup.folder.lock().map_err(wrong)?;
     let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(wrong)?;
@@ -62,7 +62,7 @@ pub(crate) fn run(who: &LoginArgs, listen: &args::PushHandlerArgs) -> Result<(),
     Ok(())
 }
 
-fn end_error(error: &Error) -> ListenCommandError {
+fn end_error(error: &Error) -> ListenSubcommandError {
     let status = match error {
         Error::Ended(ClientEndReason::WrongPassword | ClientEndReason::Forbidden(_)) => 4,
         Error::Setting(_) | Error::Token(_) => 2,
@@ -95,20 +95,20 @@ fn line_of(keyring: &Keyring, push: &Push) -> String {
     });
     let (content, seal) = match push.kind {
         PushKind::Message => keyring.open_message(&push.sender, &push.message_id, &push.content),
-        _ => (push.content.clone(), MessageSecurity::Plain),
+        _ => (push.content.clone(), MessageEncryptionStatus::Plain),
     };
     match seal {
         // Scripts read `text`: it must not contain anything that is not genuine.
-        MessageSecurity::Doubtful => {
+        MessageEncryptionStatus::Doubtful => {
             line["encrypted"] = true.into();
             line["doubtful"] = content.into();
         }
         seal => {
-            line["encrypted"] = (seal == MessageSecurity::Sealed).into();
+            line["encrypted"] = (seal == MessageEncryptionStatus::Sealed).into();
             line["text"] = content.into();
         }
     }
-    if seal == MessageSecurity::Unsealed {
+    if seal == MessageEncryptionStatus::Unsealed {
         line["sender_has_keys"] = true.into();
     }
     text::json(&line.to_string())
@@ -116,7 +116,7 @@ fn line_of(keyring: &Keyring, push: &Push) -> String {
 
 /// Writes the line, or runs the command with it. False: the push is not acked, so that the server
 /// sends it again.
-fn handle_line(line: &str, listen: &args::PushHandlerArgs, stop: &AtomicBool) -> Result<bool, ListenCommandError> {
+fn handle_line(line: &str, listen: &args::PushHandlerArgs, stop: &AtomicBool) -> Result<bool, ListenSubcommandError> {
     let Some(command) = &listen.exec else {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{line}").and_then(|()| out.flush());

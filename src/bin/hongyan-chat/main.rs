@@ -21,9 +21,9 @@ mod terminal;
 mod text;
 mod view;
 
-use args::{CliCommand, LoginArgs};
+use args::{ChatCliCommand, ChatLoginArgs};
 use keyring::Keyring;
-use setup::ClientSetup;
+use setup::ChatClientSetup;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use terminal::ChatEnd;
@@ -31,11 +31,11 @@ use time::UtcOffset;
 
 fn main() -> ExitCode {
     let done = match args::read(std::env::args_os().skip(1)) {
-        Ok(CliCommand::Chat { who, is_new }) => chat_as(&who, is_new),
-        Ok(CliCommand::Send { who, send }) => send::run(&who, &send),
-        Ok(CliCommand::Listen { who, listen }) => listen::run(&who, &listen),
+        Ok(ChatCliCommand::Chat { who, is_new }) => chat_as(&who, is_new),
+        Ok(ChatCliCommand::Send { who, send }) => send::run(&who, &send),
+        Ok(ChatCliCommand::Listen { who, listen }) => listen::run(&who, &listen),
         // A reader that closed stdout needs nothing more.
-        Ok(CliCommand::Print(text)) => {
+        Ok(ChatCliCommand::Print(text)) => {
             io::stdout().write_all(text.as_bytes()).unwrap_or(());
             Ok(())
         }
@@ -57,11 +57,11 @@ fn print_error(sentence: &str) {
     writeln!(io::stderr(), "hongyan: {sentence}").unwrap_or(());
 }
 
-fn chat_as(who: &LoginArgs, is_new: bool) -> Result<(), (u8, String)> {
+fn chat_as(who: &ChatLoginArgs, is_new: bool) -> Result<(), (u8, String)> {
     let wrong = |why: String| (2, why);
     // The offset can be determined only while there is a single thread.
     let offset = UtcOffset::current_local_offset().map_or(0, UtcOffset::whole_seconds);
-    let mut setup = ClientSetup::new(who).map_err(wrong)?;
+    let mut setup = ChatClientSetup::new(who).map_err(wrong)?;
     let _lock = setup.folder.lock().map_err(wrong)?;
     if is_new {
         sign_up(&mut setup).map_err(wrong)?;
@@ -89,7 +89,7 @@ fn chat_as(who: &LoginArgs, is_new: bool) -> Result<(), (u8, String)> {
 
 /// Creates an account with keys. If the name is taken, the keys that were generated for it are
 /// removed.
-fn sign_up(setup: &mut ClientSetup) -> Result<(), String> {
+fn sign_up(setup: &mut ChatClientSetup) -> Result<(), String> {
     setup.need_new_secret()?;
     let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
     let kept = keyring.public_text();
@@ -141,8 +141,8 @@ mod tests {
             let password_file = Some(folder.path().join("password"));
             std::fs::write(folder.path().join("password"), "password\n").unwrap();
             let (server, user, data) = (answering(frame), Some("ann".into()), Some(folder.path().to_owned()));
-            let who = LoginArgs { server, user, password_file, token_file: None, keys: None, data, ca_file: None };
-            let mut setup = ClientSetup::new(&who).unwrap();
+            let who = ChatLoginArgs { server, user, password_file, token_file: None, keys: None, data, ca_file: None };
+            let mut setup = ChatClientSetup::new(&who).unwrap();
             let why = sign_up(&mut setup).unwrap_err();
             assert_eq!(why.contains("perhaps"), is_kept, "{why}");
             assert_eq!(setup.folder.file("keys").exists(), is_kept, "{frame}");

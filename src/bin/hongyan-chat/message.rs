@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A message, sent or received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ChatMessage {
+pub(crate) struct HistoryMessage {
     /// The friend at the other end.
     pub(crate) with: String,
     pub(crate) id: String,
@@ -13,10 +13,10 @@ pub(crate) struct ChatMessage {
     pub(crate) time: u64,
     pub(crate) text: String,
     pub(crate) way: MessageState,
-    pub(crate) seal: MessageSecurity,
+    pub(crate) seal: MessageEncryptionStatus,
 }
 
-impl ChatMessage {
+impl HistoryMessage {
     pub(crate) fn is_own(&self) -> bool {
         !matches!(self.way, MessageState::Received)
     }
@@ -32,7 +32,7 @@ impl ChatMessage {
         if self.is_own() || self.time == old.time {
             return true;
         }
-        let [is_sealed, was_sealed] = [self, old].map(|message| message.seal == MessageSecurity::Sealed);
+        let [is_sealed, was_sealed] = [self, old].map(|message| message.seal == MessageEncryptionStatus::Sealed);
         self.text == old.text && is_sealed == was_sealed && (is_sealed || is_random(&self.id))
     }
 }
@@ -70,7 +70,7 @@ pub(crate) enum MessageState {
 /// How well a message is protected: could others have read or written it?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum MessageSecurity {
+pub(crate) enum MessageEncryptionStatus {
     /// Encrypted from end to end, and signed with the pinned keys.
     Sealed,
     /// The operator of the server can read it.
@@ -133,35 +133,48 @@ mod tests {
     fn a_repetition_with_another_time_is_told_from_a_new_message() {
         let message = |id: &str, time, seal| {
             let (with, text) = ("bob".into(), "the geese fly".into());
-            ChatMessage { with, id: id.into(), time, text, way: MessageState::Received, seal }
+            HistoryMessage { with, id: id.into(), time, text, way: MessageState::Received, seal }
         };
         let random = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
         assert!(
-            message("1", 7, MessageSecurity::Doubtful).is_repetition_of(&message("1", 7, MessageSecurity::Sealed)),
+            message("1", 7, MessageEncryptionStatus::Doubtful).is_repetition_of(&message(
+                "1",
+                7,
+                MessageEncryptionStatus::Sealed
+            )),
             "the same push"
         );
-        assert!(message(random, 8, MessageSecurity::Plain).is_repetition_of(&message(
+        assert!(message(random, 8, MessageEncryptionStatus::Plain).is_repetition_of(&message(
             random,
             7,
-            MessageSecurity::Unsealed
+            MessageEncryptionStatus::Unsealed
         )));
         assert!(
-            message("1", 8, MessageSecurity::Sealed).is_repetition_of(&message("1", 7, MessageSecurity::Sealed)),
+            message("1", 8, MessageEncryptionStatus::Sealed).is_repetition_of(&message(
+                "1",
+                7,
+                MessageEncryptionStatus::Sealed
+            )),
             "both are signed"
         );
         assert!(
-            !message("1", 8, MessageSecurity::Plain).is_repetition_of(&message("1", 7, MessageSecurity::Plain)),
+            !message("1", 8, MessageEncryptionStatus::Plain).is_repetition_of(&message(
+                "1",
+                7,
+                MessageEncryptionStatus::Plain
+            )),
             "somebody counts"
         );
         assert!(
-            !message(random, 8, MessageSecurity::Unsealed).is_repetition_of(&message(
+            !message(random, 8, MessageEncryptionStatus::Unsealed).is_repetition_of(&message(
                 random,
                 7,
-                MessageSecurity::Sealed
+                MessageEncryptionStatus::Sealed
             )),
             "plain by now"
         );
-        let other = ChatMessage { text: "other words".into(), ..message(random, 8, MessageSecurity::Sealed) };
-        assert!(!other.is_repetition_of(&message(random, 7, MessageSecurity::Sealed)));
+        let other =
+            HistoryMessage { text: "other words".into(), ..message(random, 8, MessageEncryptionStatus::Sealed) };
+        assert!(!other.is_repetition_of(&message(random, 7, MessageEncryptionStatus::Sealed)));
     }
 }

@@ -1,9 +1,9 @@
 //! `hongyan send`: one message, for scripts. The exit status is its result.
 
-use crate::args::{self, LoginArgs};
+use crate::args::{self, ChatLoginArgs};
 use crate::keyring::Keyring;
-use crate::message::{KeyTrust, MessageSecurity};
-use crate::setup::ClientSetup;
+use crate::message::{KeyTrust, MessageEncryptionStatus};
+use crate::setup::ChatClientSetup;
 use crate::text;
 use hongyan::client::{Client, ClientEndReason, Error, new_id};
 use std::io::{self, Read};
@@ -33,12 +33,12 @@ fn usage_error(why: impl Into<String>) -> SendCommandError {
 ///
 /// # Errors
 /// The exit status and one sentence.
-pub(crate) fn run(who: &LoginArgs, send: &args::SendCommandArgs) -> Result<(), SendCommandError> {
+pub(crate) fn run(who: &ChatLoginArgs, send: &args::SendCommandArgs) -> Result<(), SendCommandError> {
     let text = match &send.text {
         Some(text) => text.clone(),
         None => read_stdin()?,
     };
-    let mut setup = ClientSetup::new(who).map_err(usage_error)?;
+    let mut setup = ChatClientSetup::new(who).map_err(usage_error)?;
     setup.need_secret().map_err(usage_error)?;
     let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(usage_error)?;
     let until = Instant::now() + send.timeout;
@@ -93,7 +93,7 @@ fn deliver(
             Some(keyring.seal(&send.to, id, text).map_err(usage_error)?)
         }
     };
-    let is_plain = sealed.as_ref().is_none_or(|sealed| sealed.seal == MessageSecurity::Plain);
+    let is_plain = sealed.as_ref().is_none_or(|sealed| sealed.seal == MessageEncryptionStatus::Plain);
     let content = sealed.map_or_else(|| text.to_owned(), |sealed| sealed.content);
     loop {
         match client.send_with_id(id, &send.to, &content) {
@@ -157,7 +157,7 @@ fn send_error(error: &Error, id: Option<&str>) -> SendCommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hongyan::client::{ErrorCode, Refusal};
+    use hongyan::client::{ErrorCode, ServerRefusal};
     use serde_json::{Value, json};
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
@@ -192,7 +192,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let password = folder.path().join("password");
             std::fs::write(&password, "password\n").unwrap();
-            let who = LoginArgs {
+            let who = ChatLoginArgs {
                 server: slow_server(delay),
                 user: Some("ann".into()),
                 password_file: Some(password),
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_status_says_whether_the_message_may_be_delivered() {
-        let refused = |code| Error::Refused(Refusal { code: Some(code), text: "said".into() });
+        let refused = |code| Error::Refused(ServerRefusal { code: Some(code), text: "said".into() });
         for (error, status) in [
             (refused(ErrorCode::Unavailable), UNKNOWN),
             (refused(ErrorCode::ShuttingDown), UNKNOWN),

@@ -10,11 +10,11 @@ mod trust;
 use crate::history::{HistoryLimits, MessageHistory};
 use crate::keyring::Keyring;
 use crate::message::MessageState;
-use crate::session_messages::{ServerLinkStatus, SessionCommand, SessionEvent};
-use crate::setup::ClientSetup;
+use crate::session_messages::{ChatSessionCommand, ChatSessionEvent, ServerLinkStatus};
+use crate::setup::ChatClientSetup;
 use hongyan::client::{Client, ClientEndReason, Error};
-use outbox::MessageOutbox;
-use shared::{ChatSessionTask, SessionEventSender, SessionShared};
+use outbox::ChatOutbox;
+use shared::{ChatSessionEventSender, ChatSessionShared, ChatSessionTask};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// The session as the screen uses it.
 pub(crate) struct ChatSession {
-    shared: Arc<SessionShared>,
+    shared: Arc<ChatSessionShared>,
     tasks: SyncSender<ChatSessionTask>,
     thread: Option<JoinHandle<()>>,
 }
@@ -39,21 +39,21 @@ impl ChatSession {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn start(setup: ClientSetup, event_sender: SessionEventSender) -> Result<Self, String> {
+    pub(crate) fn start(setup: ChatClientSetup, event_sender: ChatSessionEventSender) -> Result<Self, String> {
         let path = setup.folder.file("messages");
         let history = MessageHistory::open(&path, HistoryLimits::default())
             .map_err(|error| format!("cannot read the messages in {}: {error}", path.display()))?;
         let keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
         let seen = history.seen().iter().map(|(with, time)| (with.clone(), *time)).collect();
-        event_sender(SessionEvent::Kept { messages: history.messages().to_vec(), seen });
-        let mut outbox = MessageOutbox::default();
+        event_sender(ChatSessionEvent::Kept { messages: history.messages().to_vec(), seen });
+        let mut outbox = ChatOutbox::default();
         // For these messages the server's promise did not arrive before the program ended, or they
         // were never sent.
         for message in history.messages().iter().filter(|message| message.way == MessageState::Sent) {
             outbox.push(&message.with, &message.id);
         }
         let shared =
-            Arc::new(SessionShared { history: Mutex::new(history), keyring: Mutex::new(keyring), event_sender });
+            Arc::new(ChatSessionShared { history: Mutex::new(history), keyring: Mutex::new(keyring), event_sender });
         let (tasks, waiting) = sync_channel(TASKS_MAX);
         let client = setup.start().map_err(|error| error.to_string())?;
         let mut worker = ChatSessionWorker {
@@ -74,13 +74,13 @@ impl ChatSession {
 
     /// Gives an order, and returns the news for the screen that it causes at once. Never waits for
     /// the server. After this a message to send is on the disk.
-    pub(crate) fn execute(&self, order: SessionCommand) -> Vec<SessionEvent> {
-        if let SessionCommand::Send { to, text } = order {
+    pub(crate) fn execute(&self, order: ChatSessionCommand) -> Vec<ChatSessionEvent> {
+        if let ChatSessionCommand::Send { to, text } = order {
             return outbox::store_and_queue(&self.shared, &self.tasks, to, text);
         }
         match self.tasks.try_send(ChatSessionTask::Order(order)) {
             Ok(()) => Vec::new(),
-            Err(_) => vec![SessionEvent::Warned("too much waits already: try again".to_owned())],
+            Err(_) => vec![ChatSessionEvent::Warned("too much waits already: try again".to_owned())],
         }
     }
 
@@ -102,11 +102,11 @@ pub(crate) fn wait_for_end(thread: &JoinHandle<()>, limit: Duration) {
 
 /// The thread that executes the orders.
 struct ChatSessionWorker {
-    shared: Arc<SessionShared>,
-    setup: ClientSetup,
+    shared: Arc<ChatSessionShared>,
+    setup: ChatClientSetup,
     client: Option<Client>,
     tasks: SyncSender<ChatSessionTask>,
-    outbox: MessageOutbox,
+    outbox: ChatOutbox,
     /// Friends whose keys were compared since the last log-in, with the time of that if the keys
     /// allow sending.
     checked_friends: BTreeMap<String, Option<Instant>>,
@@ -120,7 +120,7 @@ impl ChatSessionWorker {
         loop {
             let wait = if self.outbox.is_empty() || !self.is_online { IDLE } else { LOOK_EVERY };
             match waiting.recv_timeout(wait) {
-                Ok(ChatSessionTask::Order(SessionCommand::Quit)) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(ChatSessionTask::Order(ChatSessionCommand::Quit)) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(ChatSessionTask::Order(order)) => self.execute(order),
                 Ok(ChatSessionTask::Send { to, id }) => self.outbox.push(&to, &id),
                 Ok(ChatSessionTask::Online) => self.come_online(),
@@ -156,7 +156,7 @@ impl ChatSessionWorker {
     fn come_online(&mut self) {
         self.is_online = true;
         self.checked_friends.clear();
-        self.shared.emit(SessionEvent::Link(ServerLinkStatus::Here));
+        self.shared.emit(ChatSessionEvent::Link(ServerLinkStatus::Here));
         self.check_own_keys();
         self.refresh();
     }
@@ -165,10 +165,10 @@ impl ChatSessionWorker {
         self.is_online = false;
         match end {
             ClientEndReason::WrongPassword => {
-                self.shared.emit(SessionEvent::Ended { reason: end.to_string(), is_refused: true })
+                self.shared.emit(ChatSessionEvent::Ended { reason: end.to_string(), is_refused: true })
             }
             ClientEndReason::Closed => {}
-            end => self.shared.emit(SessionEvent::Link(ServerLinkStatus::Over(end.to_string()))),
+            end => self.shared.emit(ChatSessionEvent::Link(ServerLinkStatus::Over(end.to_string()))),
         }
     }
 
@@ -180,10 +180,10 @@ impl ChatSessionWorker {
         if let Some(client) = self.client.take() {
             client.close();
         }
-        self.shared.emit(SessionEvent::Link(ServerLinkStatus::Connecting));
+        self.shared.emit(ChatSessionEvent::Link(ServerLinkStatus::Connecting));
         let started = self.setup.start().map_err(|error| error.to_string());
         if let Err(why) = started.and_then(|client| self.listen_to(client)) {
-            self.shared.emit(SessionEvent::Link(ServerLinkStatus::Over(why)));
+            self.shared.emit(ChatSessionEvent::Link(ServerLinkStatus::Over(why)));
         }
     }
 

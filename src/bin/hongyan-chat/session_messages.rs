@@ -1,26 +1,26 @@
 //! The messages between the two halves of the program: the screen, which never blocks, and the
 //! session, which does.
 
-use crate::message::{ChatMessage, KeyTrust, MessageState};
+use crate::message::{HistoryMessage, KeyTrust, MessageState};
 use crate::secret::Secret;
 use std::path::PathBuf;
 
 /// From the session to the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SessionEvent {
+pub(crate) enum ChatSessionEvent {
     /// The contents of the files, once at the start.
     Kept {
-        messages: Vec<ChatMessage>,
+        messages: Vec<HistoryMessage>,
         seen: Vec<(String, u64)>,
     },
     Link(ServerLinkStatus),
-    Roster(FriendsAndRequests),
+    Roster(ContactListSnapshot),
     Presence {
         name: String,
         is_online: bool,
     },
     /// A message that is on the disk: one that was received, or one that was written here.
-    Message(ChatMessage),
+    Message(HistoryMessage),
     /// A message that was entered but could not be written to the disk, and so was not sent.
     NotKept {
         with: String,
@@ -33,8 +33,8 @@ pub(crate) enum SessionEvent {
         way: MessageState,
     },
     /// A message that was doubtful and can be read now.
-    Cleared(ChatMessage),
-    Asked(ListedFriendRequest),
+    Cleared(HistoryMessage),
+    Asked(ContactListRequest),
     Answered {
         name: String,
         is_accepted: bool,
@@ -74,14 +74,14 @@ pub(crate) enum ServerLinkStatus {
 
 /// Friends and pending requests, as stored on the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FriendsAndRequests {
-    pub(crate) friends: Vec<FriendItem>,
-    pub(crate) incoming: Vec<ListedFriendRequest>,
-    pub(crate) outgoing: Vec<ListedFriendRequest>,
+pub(crate) struct ContactListSnapshot {
+    pub(crate) friends: Vec<ContactListFriend>,
+    pub(crate) incoming: Vec<ContactListRequest>,
+    pub(crate) outgoing: Vec<ContactListRequest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FriendItem {
+pub(crate) struct ContactListFriend {
     pub(crate) name: String,
     pub(crate) nick: String,
     pub(crate) is_online: bool,
@@ -89,7 +89,7 @@ pub(crate) struct FriendItem {
 
 /// A friend request that waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListedFriendRequest {
+pub(crate) struct ContactListRequest {
     /// The other user: the one who asked, or the one who was asked.
     pub(crate) name: String,
     pub(crate) id: String,
@@ -98,7 +98,7 @@ pub(crate) struct ListedFriendRequest {
 
 /// From the screen to the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SessionCommand {
+pub(crate) enum ChatSessionCommand {
     Send {
         to: String,
         text: String,
@@ -123,9 +123,9 @@ pub(crate) enum SessionCommand {
         name: String,
         text: String,
     },
-    Withdraw(ListedFriendRequest),
+    Withdraw(ContactListRequest),
     Answer {
-        ask: ListedFriendRequest,
+        ask: ContactListRequest,
         is_accepted: bool,
     },
     Remove(String),

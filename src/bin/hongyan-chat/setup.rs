@@ -1,6 +1,6 @@
 //! From the options to a client: the user, the files, and the secrets.
 
-use crate::args::LoginArgs;
+use crate::args::ChatLoginArgs;
 use crate::files::{self, UserFolder};
 use crate::secret::Secret;
 use crate::{prompt, text};
@@ -13,7 +13,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// Everything that a client of this user needs.
 #[derive(Clone, Debug)]
-pub(crate) struct ClientSetup {
+pub(crate) struct ChatClientSetup {
     pub(crate) server: String,
     pub(crate) user: String,
     pub(crate) folder: UserFolder,
@@ -24,12 +24,12 @@ pub(crate) struct ClientSetup {
     pub(crate) hash: Option<Secret>,
 }
 
-impl ClientSetup {
+impl ChatClientSetup {
     /// Reads the files that the options name, and asks for the user's name if they do not give it.
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn new(who: &LoginArgs) -> Result<Self, String> {
+    pub(crate) fn new(who: &ChatLoginArgs) -> Result<Self, String> {
         let user = who.user.clone().map_or_else(|| prompt::line("User name: "), Ok)?;
         let base = who.data.clone().map_or_else(|| files::default_base(|name| std::env::var_os(name)), Ok)?;
         let folder = UserFolder::open(&base, &who.server, &user)?;

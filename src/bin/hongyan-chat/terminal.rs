@@ -3,9 +3,9 @@
 
 use crate::app::ChatApp;
 use crate::session::{ChatSession, wait_for_end};
-use crate::session_messages::{SessionCommand, SessionEvent};
-use crate::setup::ClientSetup;
-use crate::view::{self, TextLook};
+use crate::session_messages::{ChatSessionCommand, ChatSessionEvent};
+use crate::setup::ChatClientSetup;
+use crate::view::{self, TextTheme};
 use crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event};
 use crossterm::terminal::{self, EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{cursor, execute};
@@ -34,7 +34,7 @@ static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
 
 enum UiEvent {
     Terminal(Event),
-    News(Box<SessionEvent>),
+    News(Box<ChatSessionEvent>),
     /// The terminal can no longer be read.
     Gone,
 }
@@ -95,7 +95,7 @@ fn give_back_on_panic() {
 ///
 /// # Errors
 /// One sentence.
-pub(crate) fn run(setup: &ClientSetup, offset: i32) -> Result<ChatEnd, String> {
+pub(crate) fn run(setup: &ChatClientSetup, offset: i32) -> Result<ChatEnd, String> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err("hongyan chat needs a terminal; see hongyan send and hongyan listen for scripts".to_owned());
     }
@@ -120,7 +120,7 @@ pub(crate) fn run(setup: &ClientSetup, offset: i32) -> Result<ChatEnd, String> {
     let keys = thread::Builder::new().name("keys".to_owned()).spawn(read).map_err(cannot)?;
     let app = ChatApp::new(&setup.user, &setup.server, offset);
     let ended = chat(app, screen, &session, &inputs, &stop);
-    session.execute(SessionCommand::Quit);
+    session.execute(ChatSessionCommand::Quit);
     // So that the session does not block on news that nobody reads.
     drop(inputs);
     // The next reader of the terminal (a question for the password, or the shell) must get all
@@ -138,7 +138,7 @@ fn chat(
     inputs: &Receiver<UiEvent>,
     stop: &AtomicBool,
 ) -> io::Result<ChatEnd> {
-    let look = TextLook { has_colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
+    let look = TextTheme { has_colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
     let (width, height) = terminal::size()?;
     app.resize(width, height);
     let mut is_stale = true;

@@ -8,11 +8,11 @@ mod popup;
 mod talk;
 
 use crate::app::{ChatApp, Focus, Popup};
-use crate::message::ChatMessage;
+use crate::message::HistoryMessage;
 use crate::session_messages::ServerLinkStatus;
 use crate::text;
 use lines::put;
-pub(crate) use look::TextLook;
+pub(crate) use look::TextTheme;
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
@@ -56,13 +56,13 @@ pub(crate) fn page(app: &ChatApp) -> usize {
 pub(crate) fn scroll_max(app: &ChatApp) -> usize {
     let (Some(area), Some(chat)) = (parts(app).chat, app.chat()) else { return 0 };
     let height = talk::height(app, area);
-    talk::rows(app, chat, area.width, chat.scroll.saturating_add(height), TextLook::default())
+    talk::rows(app, chat, area.width, chat.scroll.saturating_add(height), TextTheme::default())
         .len()
         .saturating_sub(height)
 }
 
 /// How many rows a message of the open chat takes.
-pub(crate) fn rows_of(app: &ChatApp, message: &ChatMessage) -> usize {
+pub(crate) fn rows_of(app: &ChatApp, message: &HistoryMessage) -> usize {
     parts(app).chat.map_or(0, |area| talk::rows_of_message(app, message, area))
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn popup_scroll_max(popup: &Popup, size: (u16, u16)) -> usize {
 }
 
 /// Draws everything.
-pub(crate) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>) {
+pub(crate) fn draw(app: &ChatApp, look: TextTheme, frame: &mut Frame<'_>) {
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         put(frame, area, 0, Line::from(text::truncate("too small", area.width.into())));
@@ -101,7 +101,7 @@ pub(crate) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>) {
     }
 }
 
-fn title(app: &ChatApp, look: TextLook, width: u16) -> Line<'static> {
+fn title(app: &ChatApp, look: TextTheme, width: u16) -> Line<'static> {
     let (state, style) = match app.link {
         ServerLinkStatus::Here => ("connected", look.good()),
         ServerLinkStatus::Connecting => ("connecting", look.faint()),
@@ -122,7 +122,7 @@ fn title(app: &ChatApp, look: TextLook, width: u16) -> Line<'static> {
 
 /// The sentence at the bottom: the last one that was said, or, if there is none and the connection
 /// is lost, the reason.
-fn status(app: &ChatApp, look: TextLook, width: u16) -> Line<'static> {
+fn status(app: &ChatApp, look: TextTheme, width: u16) -> Line<'static> {
     let (said, is_warning) = &app.status_line;
     let (shown, style) = match app.connection_problem() {
         _ if !said.is_empty() => (said.clone(), if *is_warning { look.alarm() } else { look.plain() }),

@@ -1,7 +1,7 @@
 //! Every record comes back as it was; nothing that is no frame is taken for one, or harms.
 
 use super::*;
-use crate::chat::contract::{DedupEntry, DirtyReceivers, NodeMessage, UserHandoverData};
+use crate::chat::contract::{HandoverDedupEntry, HandoverDirtyReceivers, NodeMessage, UserHandoverData};
 use crate::protocol::field::UserName;
 
 const KEY: [u8; 32] = [7; 32];
@@ -20,13 +20,13 @@ fn push(content: &str) -> Push {
 }
 
 fn records() -> Vec<BusRecord> {
-    let said = |key| DedupEntry { key, age_ms: 9 };
+    let said = |key| HandoverDedupEntry { key, age_ms: 9 };
     let released = UserHandoverData {
         user: user("ann"),
         claim: 1,
         epoch: 2,
         clock: 3,
-        dirty: DirtyReceivers { listed: vec![user("bob"), user("cid")], has_unlisted: true, age_ms: 7 },
+        dirty: HandoverDirtyReceivers { listed: vec![user("bob"), user("cid")], has_unlisted: true, age_ms: 7 },
         window: vec![said(4), said(u64::MAX)],
     };
     vec![
@@ -83,7 +83,7 @@ fn every_frame_is_decoded_unchanged() {
         assert_eq!(b.read(&bytes), Ok(DecodedBusMessage::Frame { from: a.own_incarnation(), frame: Box::new(frame) }));
         // Frames to another node or to an earlier life, and a frame of its own that comes back.
         for me in [life(2, 5), life(1_023, 4), a.own_incarnation()] {
-            assert_eq!(BusFrameCodec::new(me, &KEY).read(&bytes), Err(BusDropCause::NotForMe));
+            assert_eq!(BusFrameCodec::new(me, &KEY).read(&bytes), Err(BusMessageRejectCause::NotForMe));
         }
     }
 }
@@ -94,8 +94,8 @@ fn a_beat_counts_only_for_the_incarnation_that_sent_it() {
     let mut beat = a.write_beat(77);
     a.seal(&mut beat);
     assert_eq!(a.read(&beat), Ok(DecodedBusMessage::Beat(77)));
-    assert_eq!(b.read(&beat), Err(BusDropCause::NotForMe));
-    assert_eq!(BusFrameCodec::new(life(1, 6), &KEY).read(&beat), Err(BusDropCause::NotForMe));
+    assert_eq!(b.read(&beat), Err(BusMessageRejectCause::NotForMe));
+    assert_eq!(BusFrameCodec::new(life(1, 6), &KEY).read(&beat), Err(BusMessageRejectCause::NotForMe));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn frames_without_the_key_are_dropped() {
     let (a, b) = pair();
     let stranger = BusFrameCodec::new(a.own_incarnation(), &[8; 32]);
     let frame = &frames()[4];
-    assert_eq!(b.read(&sealed(&stranger, b.own_incarnation(), frame)), Err(BusDropCause::Mac));
+    assert_eq!(b.read(&sealed(&stranger, b.own_incarnation(), frame)), Err(BusMessageRejectCause::Mac));
     assert_ne!(a.cluster_name(), stranger.cluster_name(), "two clusters use other channels");
     assert_eq!(a.cluster_name(), b.cluster_name());
     assert!(!format!("{a:?}").contains("07"), "{a:?}");
@@ -115,7 +115,7 @@ fn an_unknown_version_is_dropped() {
     for version in [0, FRAME_MAX + 1, u16::MAX] {
         let mut bytes = a.write(version, b.own_incarnation(), &frames()[0]).unwrap();
         a.seal(&mut bytes);
-        assert_eq!(b.read(&bytes), Err(BusDropCause::Version));
+        assert_eq!(b.read(&bytes), Err(BusMessageRejectCause::Version));
     }
 }
 
@@ -135,14 +135,14 @@ fn a_build_reads_the_versions_that_it_knows_and_no_other() {
             for (bytes, reads) in [&old, &new].into_iter().zip(reads) {
                 let said =
                     || DecodedBusMessage::Frame { from: writer.own_incarnation(), frame: Box::new(frame.clone()) };
-                assert_eq!(reader.read(bytes), reads.then(said).ok_or(BusDropCause::Version));
+                assert_eq!(reader.read(bytes), reads.then(said).ok_or(BusMessageRejectCause::Version));
             }
         }
         // It says that it is of a version that it is not of.
         let mut odd = old[..old.len() - MAC_BYTES].to_vec();
         odd[..2].copy_from_slice(&2_u16.to_le_bytes());
         writer.seal(&mut odd);
-        assert_eq!(BusFrameCodec::of_versions(to, &KEY, 1..=2).read(&odd), Err(BusDropCause::Broken));
+        assert_eq!(BusFrameCodec::of_versions(to, &KEY, 1..=2).read(&odd), Err(BusMessageRejectCause::Broken));
     }
     let mut beat = writer.write_beat(7);
     writer.seal(&mut beat);
@@ -166,7 +166,7 @@ fn frames_that_are_too_long_are_neither_written_nor_read() {
     a.seal(&mut longest);
     assert!(b.read(&longest).is_ok());
     for length in [0, 1, HEADER_BYTES + MAC_BYTES - 1, FRAME_BYTES_MAX + 1] {
-        assert_eq!(b.read(&vec![1; length]), Err(BusDropCause::Size));
+        assert_eq!(b.read(&vec![1; length]), Err(BusMessageRejectCause::Size));
     }
 }
 
@@ -212,7 +212,7 @@ fn arbitrary_frames_with_the_right_key_do_no_harm() {
         a.seal(&mut bytes);
         match b.read(&bytes) {
             Ok(DecodedBusMessage::Frame { .. }) => taken += 1,
-            Err(BusDropCause::Broken) => broken += 1,
+            Err(BusMessageRejectCause::Broken) => broken += 1,
             other => panic!("{other:?}"),
         }
     }
@@ -234,7 +234,7 @@ fn the_encoding_of_a_record_has_a_minimal_length() {
         bytes.push(b'x');
         a.seal(&mut bytes);
         // The text of a push goes as far as its record does.
-        assert_eq!(b.read(&bytes) == Err(BusDropCause::Broken), has_end, "{frame:?}");
+        assert_eq!(b.read(&bytes) == Err(BusMessageRejectCause::Broken), has_end, "{frame:?}");
     }
 }
 

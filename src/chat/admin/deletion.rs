@@ -7,7 +7,7 @@
 //! The store notes the deletion in the first step. If the server stops before the last step, the
 //! deletion is resumed when it is requested again; the shell does that at the next start.
 
-use super::super::admin_op::{AdminOperation, AdminStep};
+use super::super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::super::answer::{BUSY, UNAVAILABLE};
 use super::super::contract::{
     AdminAnswer, AdminJob, AdminJobOutcome, AdminTicket, CoreAction, ForcedLogoutCause, JobTicket, LogEvent,
@@ -99,7 +99,7 @@ impl ChatCore {
 
     fn deletion_step(&mut self, user: UserName, out: &mut Vec<CoreAction>) {
         self.submit_admin(
-            AdminOperation { user, step: AdminStep::Delete },
+            RunningAdminOp { user, step: AdminJobPurpose::Delete },
             AdminJob::Delete { rows_max: ROWS_MAX },
             out,
         );

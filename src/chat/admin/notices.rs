@@ -5,7 +5,7 @@
 //! page by page, and the number of notices on their way to the store is bounded. All of them are
 //! deliveries of one body.
 
-use super::super::admin_op::{AdminOperation, AdminStep};
+use super::super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::super::contract::{AdminAnswer, AdminJob, AdminJobOutcome, AdminTicket, CoreAction, LogEvent};
 use super::super::{ChatCore, ChatTimer};
 use super::answer_of;
@@ -47,7 +47,7 @@ pub(super) struct NoticeToAllUsers {
 }
 
 /// The next thing to do for a notice to all users.
-enum NoticeStep {
+enum NoticeToAllUsersStep {
     /// Read more names.
     Read,
     /// Send the notice to this user.
@@ -60,20 +60,23 @@ enum NoticeStep {
 }
 
 impl NoticeToAllUsers {
-    fn next_step(&mut self) -> NoticeStep {
+    fn next_step(&mut self) -> NoticeToAllUsersStep {
         if self.in_flight >= IN_FLIGHT_MAX {
-            return NoticeStep::Wait;
+            return NoticeToAllUsersStep::Wait;
         }
-        let next =
-            self.failed_pushes.pop().map(NoticeStep::Again).or_else(|| self.names.pop_front().map(NoticeStep::To));
+        let next = self
+            .failed_pushes
+            .pop()
+            .map(NoticeToAllUsersStep::Again)
+            .or_else(|| self.names.pop_front().map(NoticeToAllUsersStep::To));
         if let Some(next) = next {
             self.in_flight += 1;
             return next;
         }
         match (self.reading, self.has_more_names, self.in_flight) {
-            (false, true, _) => NoticeStep::Read,
-            (false, false, 0) => NoticeStep::End,
-            _ => NoticeStep::Wait,
+            (false, true, _) => NoticeToAllUsersStep::Read,
+            (false, false, 0) => NoticeToAllUsersStep::End,
+            _ => NoticeToAllUsersStep::Wait,
         }
     }
 }
@@ -101,8 +104,8 @@ impl ChatCore {
     }
 
     fn keep_notice(&mut self, ticket: Option<AdminTicket>, push: Push, out: &mut Vec<CoreAction>) {
-        let (user, step) = (push.receiver.clone(), AdminStep::Notice { ticket, push: push.clone() });
-        self.submit_admin(AdminOperation { user, step }, AdminJob::Notice { push }, out);
+        let (user, step) = (push.receiver.clone(), AdminJobPurpose::Notice { ticket, push: push.clone() });
+        self.submit_admin(RunningAdminOp { user, step }, AdminJob::Notice { push }, out);
     }
 
     /// The store has answered, or (`None`) failed.
@@ -169,21 +172,21 @@ impl ChatCore {
             && !self.stopping
         {
             match to_all.next_step() {
-                NoticeStep::Wait => return,
-                NoticeStep::Read => {
+                NoticeToAllUsersStep::Wait => return,
+                NoticeToAllUsersStep::Read => {
                     to_all.reading = true;
                     let (after, user) = (to_all.last_name_read.clone(), to_all.system.clone());
                     let job = AdminJob::Accounts { after, rows_max: NAMES_MAX };
-                    let step = AdminStep::Names { notice: to_all.body.id().into() };
-                    self.submit_admin(AdminOperation { user, step }, job, out);
+                    let step = AdminJobPurpose::Names { notice: to_all.body.id().into() };
+                    self.submit_admin(RunningAdminOp { user, step }, job, out);
                 }
-                NoticeStep::Again(push) => self.keep_notice(None, push, out),
-                NoticeStep::To(receiver) => {
+                NoticeToAllUsersStep::Again(push) => self.keep_notice(None, push, out),
+                NoticeToAllUsersStep::To(receiver) => {
                     let body = to_all.body.clone();
                     let push = Push { seq: self.take_seq(), receiver, body };
                     self.keep_notice(None, push, out);
                 }
-                NoticeStep::End => {
+                NoticeToAllUsersStep::End => {
                     let (ticket, users) = (to_all.ticket, to_all.users);
                     self.admin.notice_to_all = None;
                     return self.answer_admin(ticket, AdminAnswer::Noticed { users }, out);

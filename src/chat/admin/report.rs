@@ -1,9 +1,9 @@
 //! Reports about one user, and about the pushes with one id.
 
 use super::super::ChatCore;
-use super::super::admin_op::{AdminOperation, AdminStep};
+use super::super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::super::contract::{
-    AdminAnswer, AdminJob, AdminJobOutcome, AdminTicket, CoreAction, PushReport, PushState, StoredPushInfo,
+    AdminAnswer, AdminJob, AdminJobOutcome, AdminTicket, CoreAction, MailboxPushSummary, PushState, PushStatusReport,
     UserStatusReport,
 };
 use super::super::dedup::DedupKey;
@@ -28,7 +28,7 @@ impl ChatCore {
         };
         let list = self.users.find(user.as_str()).and_then(|user| self.users.get(user).list.as_ref());
         let unsaved = list.map_or_else(Vec::new, |list| list.mailbox.all().filter_map(unsaved).collect());
-        let op = AdminOperation { user, step: AdminStep::Look { ticket, unsaved_seqs: unsaved } };
+        let op = RunningAdminOp { user, step: AdminJobPurpose::Look { ticket, unsaved_seqs: unsaved } };
         self.submit_admin(op, AdminJob::Look { rows_max: COUNTED_MAX }, out);
     }
 
@@ -45,7 +45,7 @@ impl ChatCore {
                 // A save that failed may have been done nevertheless, and so may a deletion that is
                 // being retried.
                 let only_here = unsaved.iter().filter(|seq| seqs.binary_search(seq).is_err()).count();
-                let stored = seqs.iter().filter(|seq| !self.failed_deletions.contains(seq)).count();
+                let stored = seqs.iter().filter(|seq| !self.failed_push_deletions.contains(seq)).count();
                 let report = Box::new(UserStatusReport {
                     online: self.online_user(&name),
                     name,
@@ -76,19 +76,19 @@ impl ChatCore {
         &mut self,
         ticket: AdminTicket,
         user: UserName,
-        (id, found): (Box<str>, Vec<StoredPushInfo>),
+        (id, found): (Box<str>, Vec<MailboxPushSummary>),
         after_seq: u64,
         out: &mut Vec<CoreAction>,
     ) {
         let job = AdminJob::FindPushes { id: id.clone(), after_seq, rows_max: LOOKED_AT_MAX };
-        self.submit_admin(AdminOperation { user, step: AdminStep::Find { ticket, id, found } }, job, out);
+        self.submit_admin(RunningAdminOp { user, step: AdminJobPurpose::Find { ticket, id, found } }, job, out);
     }
 
     pub(super) fn found_pushes(
         &mut self,
         ticket: AdminTicket,
         receiver: UserName,
-        (id, mut found): (Box<str>, Vec<StoredPushInfo>),
+        (id, mut found): (Box<str>, Vec<MailboxPushSummary>),
         outcome: Option<AdminJobOutcome>,
         out: &mut Vec<CoreAction>,
     ) {
@@ -103,30 +103,31 @@ impl ChatCore {
             return self.find_pushes_behind(ticket, receiver, (id, found), after_seq, out);
         }
         let user = self.users.find(receiver.as_str());
-        let mut known: Vec<(u64, PushReport)> = user.map_or_else(Vec::new, |user| self.pushes_in_memory(user, &id));
-        for StoredPushInfo { seq, sender, kind, time_ms } in found {
+        let mut known: Vec<(u64, PushStatusReport)> =
+            user.map_or_else(Vec::new, |user| self.pushes_in_memory(user, &id));
+        for MailboxPushSummary { seq, sender, kind, time_ms } in found {
             if let Some((_, report)) = known.iter_mut().find(|(known, _)| *known == seq) {
                 report.is_stored = true;
-            } else if !self.failed_deletions.contains(&seq) {
+            } else if !self.failed_push_deletions.contains(&seq) {
                 let (kind, state) = (kind.word(), PushState::Waiting);
-                known.push((seq, PushReport { sender, kind, time_ms, state, times_sent: 0, is_stored: true }));
+                known.push((seq, PushStatusReport { sender, kind, time_ms, state, times_sent: 0, is_stored: true }));
             }
         }
         known.sort_by_key(|(seq, report)| (report.state == PushState::Outstanding, *seq));
-        let mut reports: Vec<PushReport> = known.into_iter().map(|(_, report)| report).collect();
+        let mut reports: Vec<PushStatusReport> = known.into_iter().map(|(_, report)| report).collect();
         let acked = user.map_or_else(Vec::new, |user| self.acked_pushes(user, &id, &reports));
         reports.extend(acked);
         self.answer_admin(ticket, AdminAnswer::Pushes(reports), out);
     }
 
-    fn pushes_in_memory(&self, receiver: UserSlot, id: &str) -> Vec<(u64, PushReport)> {
+    fn pushes_in_memory(&self, receiver: UserSlot, id: &str) -> Vec<(u64, PushStatusReport)> {
         let Some(list) = &self.users.get(receiver).list else {
             return Vec::new();
         };
         let report = |delivery| {
             let found = self.deliveries.get(delivery).filter(|found| found.body.id() == id)?;
             let times_sent = list.cursor.times_sent(delivery, &self.deliveries);
-            let report = PushReport {
+            let report = PushStatusReport {
                 sender: UserName::new(found.body.sender()).ok()?,
                 kind: found.body.kind.word(),
                 time_ms: found.body.time_ms,
@@ -141,7 +142,7 @@ impl ChatCore {
 
     /// The acked messages with this id that friends of the receiver sent. The friends of a receiver
     /// who is away are not in memory, so for such a receiver there are none.
-    fn acked_pushes(&self, receiver: UserSlot, id: &str, waiting: &[PushReport]) -> Vec<PushReport> {
+    fn acked_pushes(&self, receiver: UserSlot, id: &str, waiting: &[PushStatusReport]) -> Vec<PushStatusReport> {
         let receiver = self.users.get(receiver);
         let key = DedupKey::of(self.users.hash(receiver.name.as_str()), id);
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
@@ -149,7 +150,7 @@ impl ChatCore {
             let friend = self.users.get(friend);
             let at_ms = friend.dedup.as_ref()?.sent_ms(key, oldest_ms)?;
             let is_acked = !waiting.iter().any(|push| push.kind == "message" && push.sender == friend.name);
-            is_acked.then(|| PushReport {
+            is_acked.then(|| PushStatusReport {
                 sender: friend.name.clone(),
                 kind: PushKind::Message.word(),
                 time_ms: self.now.wall_ms.saturating_sub(self.now.mono_ms - at_ms),
@@ -158,7 +159,7 @@ impl ChatCore {
                 is_stored: false,
             })
         });
-        let mut acked: Vec<PushReport> = acked.collect();
+        let mut acked: Vec<PushStatusReport> = acked.collect();
         acked.sort_by(|one, other| one.sender.cmp(&other.sender));
         acked
     }

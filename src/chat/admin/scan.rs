@@ -3,7 +3,7 @@
 //! ones in name order. It finds every user who is online during the whole scan; users who come or
 //! go in the meantime may be missed.
 
-use super::super::contract::{AdminAnswer, AdminTicket, CoreAction, OnlineUser};
+use super::super::contract::{AdminAnswer, AdminTicket, CoreAction, OnlineUserInfo};
 use super::super::users::UserRoute;
 use super::super::{ChatCore, ChatTimer};
 use crate::protocol::field::UserName;
@@ -16,7 +16,7 @@ const USERS_MAX: u32 = 1_000;
 
 /// A scan of the table of users.
 #[derive(Debug)]
-pub(in super::super) struct UserScan {
+pub(in super::super) struct OnlineUserScan {
     pub(super) ticket: AdminTicket,
     after: Option<UserName>,
     users_max: usize,
@@ -25,7 +25,7 @@ pub(in super::super) struct UserScan {
     first_users: BinaryHeap<UserName>,
 }
 
-impl UserScan {
+impl OnlineUserScan {
     fn note(&mut self, name: &UserName) {
         if self.after.as_ref().is_some_and(|after| name <= after) {
             return;
@@ -50,7 +50,7 @@ impl ChatCore {
     ) {
         let users_max = users_max.clamp(1, USERS_MAX) as usize;
         let is_first = self.admin.scans.is_empty();
-        self.admin.scans.push_back(UserScan {
+        self.admin.scans.push_back(OnlineUserScan {
             ticket,
             after,
             users_max,
@@ -85,8 +85,8 @@ impl ChatCore {
         }
     }
 
-    fn answer_scan(&mut self, scan: UserScan, out: &mut Vec<CoreAction>) {
-        let UserScan { ticket, users_max, first_users, .. } = scan;
+    fn answer_scan(&mut self, scan: OnlineUserScan, out: &mut Vec<CoreAction>) {
+        let OnlineUserScan { ticket, users_max, first_users, .. } = scan;
         let mut names = first_users.into_sorted_vec();
         let more = names.len() > users_max;
         names.truncate(users_max);
@@ -95,14 +95,14 @@ impl ChatCore {
     }
 
     /// A user, if they are online.
-    pub(in super::super) fn online_user(&self, name: &UserName) -> Option<OnlineUser> {
+    pub(in super::super) fn online_user(&self, name: &UserName) -> Option<OnlineUserInfo> {
         let user = self.users.get(self.users.find(name.as_str())?);
         let conn = match user.route() {
             UserRoute::Here(conn) => conn,
             UserRoute::Away | UserRoute::Elsewhere => return None,
         };
         let outstanding = user.list.as_ref().map_or(0, |list| list.cursor.outstanding_len());
-        Some(OnlineUser {
+        Some(OnlineUserInfo {
             name: name.clone(),
             conn,
             logged_in_ms: self.sessions.logged_in_ms(conn),

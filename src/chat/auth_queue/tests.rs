@@ -14,7 +14,7 @@ fn ticket(slot: u32) -> JobTicket {
 /// A log-in with the number `number` from the address with the number `from`; 0 is loopback.
 fn log_in(number: u32, from: u32) -> QueuedHash {
     let address_key = NonZeroU32::new(from).map(AddressKey);
-    QueuedHash { request: ticket(number), address_key, purpose: HashPurpose::Login(LoginAttemptId(ticket(number))) }
+    QueuedHash { request: ticket(number), address_key, purpose: HashPurpose::Login(LoginStageTicket(ticket(number))) }
 }
 
 /// The numbers of all waiting requests in the order in which they are taken, if each run ends

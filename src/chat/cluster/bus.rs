@@ -7,8 +7,8 @@ use super::super::contract::CoreAction;
 use super::super::{ChatCore, ChatTimer};
 use super::contract::{BusFrame, BusRecord, NodeId, NodeIncarnation, NodeLinkReport, NodeMessage};
 use super::foreign::PushesFromOtherNodes;
-use super::link::{NodeLink, RECORD_BYTES_MAX};
-use super::remote_receivers::RemoteReceivers;
+use super::link::{NodeRecordLink, RECORD_BYTES_MAX};
+use super::remote_receivers::RemoteReceiverTable;
 use super::{ClusterState, IncarnationState};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,10 +18,10 @@ const FRAME_BYTES: usize = 128;
 
 /// The state of a node that has a bus.
 #[derive(Debug)]
-pub(super) struct BusLinks {
+pub(super) struct ClusterBusState {
     /// The bus can publish.
     can_publish: bool,
-    links: BTreeMap<NodeId, (NodeIncarnation, NodeLink)>,
+    links: BTreeMap<NodeId, (NodeIncarnation, NodeRecordLink)>,
     last_epoch: u64,
     /// Frames that wait for a view which is still to be read.
     waiting_frames: VecDeque<(NodeIncarnation, BusFrame)>,
@@ -31,12 +31,12 @@ pub(super) struct BusLinks {
     /// Some records wait for the end of the turn.
     publishes: bool,
     /// Receivers on other nodes.
-    pub(super) remote_receivers: RemoteReceivers,
+    pub(super) remote_receivers: RemoteReceiverTable,
     /// Pushes that other nodes hand over to this one.
     pub(super) foreign: PushesFromOtherNodes,
 }
 
-impl BusLinks {
+impl ClusterBusState {
     fn new() -> Self {
         Self {
             can_publish: true,
@@ -46,25 +46,25 @@ impl BusLinks {
             waiting_bytes: 0,
             timer_ms: None,
             publishes: false,
-            remote_receivers: RemoteReceivers::default(),
+            remote_receivers: RemoteReceiverTable::default(),
             foreign: PushesFromOtherNodes::default(),
         }
     }
 
     /// The link to this incarnation of a node.
-    fn link(&mut self, to: NodeIncarnation) -> &mut NodeLink {
-        let entry = self.links.entry(to.node).or_insert_with(|| (to, NodeLink::default()));
+    fn link(&mut self, to: NodeIncarnation) -> &mut NodeRecordLink {
+        let entry = self.links.entry(to.node).or_insert_with(|| (to, NodeRecordLink::default()));
         if entry.0 != to {
             // The view must have it first. The records that were kept for the earlier
             // incarnation are of no use to this one.
             debug_assert!(false, "links of the dead are removed with them");
-            *entry = (to, NodeLink::default());
+            *entry = (to, NodeRecordLink::default());
         }
         &mut entry.1
     }
 
     /// The same; it also begins to send, unless the bus is away.
-    fn open_link(&mut self, to: NodeIncarnation) -> &mut NodeLink {
+    fn open_link(&mut self, to: NodeIncarnation) -> &mut NodeRecordLink {
         let (works, mut last_epoch) = (self.can_publish, self.last_epoch);
         let link = self.link(to);
         if works {
@@ -86,7 +86,7 @@ impl BusLinks {
     }
 
     /// The links to other nodes than this one.
-    pub(super) fn links_except(&self, to: NodeIncarnation) -> impl Iterator<Item = (NodeIncarnation, &NodeLink)> {
+    pub(super) fn links_except(&self, to: NodeIncarnation) -> impl Iterator<Item = (NodeIncarnation, &NodeRecordLink)> {
         self.links.values().filter(move |(at, _)| *at != to).map(|(at, link)| (*at, link))
     }
 
@@ -109,7 +109,7 @@ impl BusLinks {
 
 impl ClusterState {
     /// The bus, if this node has one.
-    pub(super) fn bus_mut(&mut self) -> Option<&mut BusLinks> {
+    pub(super) fn bus_mut(&mut self) -> Option<&mut ClusterBusState> {
         self.bus.as_deref_mut()
     }
 
@@ -133,7 +133,7 @@ impl ChatCore {
     /// the core gives no [`CoreAction::Publish`].
     pub fn use_bus(&mut self) {
         if let Some(cluster) = &mut self.cluster {
-            cluster.bus = Some(Box::new(BusLinks::new()));
+            cluster.bus = Some(Box::new(ClusterBusState::new()));
         }
     }
 
@@ -143,13 +143,13 @@ impl ChatCore {
         self.bus().is_some_and(|bus| !bus.waiting_frames.is_empty())
     }
 
-    /// Does this turn need a [`TurnEnded`](super::super::contract::CoreEvent::TurnEnded)?
+    /// Does this turn need a [`TurnEnded`](super::super::contract::CoreInput::TurnEnded)?
     #[must_use]
     pub fn publishes(&self) -> bool {
         self.cluster.as_ref().and_then(|cluster| cluster.bus.as_ref()).is_some_and(|bus| bus.publishes)
     }
 
-    pub(super) fn bus(&mut self) -> Option<&mut BusLinks> {
+    pub(super) fn bus(&mut self) -> Option<&mut ClusterBusState> {
         self.cluster.as_mut()?.bus_mut()
     }
 
@@ -371,7 +371,7 @@ impl ChatCore {
             IncarnationState::Unknown if frame.view <= view => {}
             IncarnationState::Lives | IncarnationState::Unknown => {
                 // Its sender knows of a death or a start of which this node must learn first.
-                let bytes = BusLinks::frame_bytes(&frame);
+                let bytes = ClusterBusState::frame_bytes(&frame);
                 if bus.waiting_bytes + bytes <= bytes_max {
                     if bus.waiting_frames.is_empty() {
                         out.push(CoreAction::ReadView);
@@ -414,7 +414,8 @@ impl ChatCore {
         let Some(bus) = &mut cluster.bus else { return };
         bus.foreign.retain_live_takers(lives);
         let dead: Vec<NodeIncarnation> = bus.links.values().map(|(to, _)| *to).filter(|to| !lives(to)).collect();
-        let removed: Vec<NodeLink> = dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
+        let removed: Vec<NodeRecordLink> =
+            dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
         let ownerless = bus.remote_receivers.receivers_on_dead_nodes(lives);
         for mut link in removed {
             let given_up = link.give_up();

@@ -8,13 +8,13 @@
 use super::super::ChatCore;
 use super::super::contract::{CoreAction, Job, JobOutcome};
 use super::super::dedup::DedupKey;
-use super::super::ids::{LoginAttemptId, UserSlot};
+use super::super::ids::{LoginStageTicket, UserSlot};
 use super::super::job::JobPurpose;
 use super::super::log_in::LoadedLoginData;
-use super::super::login_state::{LoginEvent, LoginInProgress};
+use super::super::login_stage::{LoginEvent, LoginInProgress};
 use super::contract::{
-    ClusterJobOutcome, ClusterStoreJob, DedupEntry, DirtyReceivers, NodeId, NodeIncarnation, NodeMessage,
-    UserHandoverData, UserOwner,
+    ClusterJobOutcome, ClusterStoreJob, HandoverDedupEntry, HandoverDirtyReceivers, NodeId, NodeIncarnation,
+    NodeMessage, UserHandoverData, UserOwner,
 };
 use super::figures::OwnershipClaimOutcome;
 use super::{ClusterState, IncarnationState, RETRY_MS, step_count};
@@ -25,11 +25,11 @@ const ASK_AGAIN_MS: u64 = RETRY_MS / 2;
 
 /// A log-in that waits for the whereabouts of its user.
 #[derive(Debug)]
-pub(super) struct UserOwnershipClaim {
+pub(super) struct LoginOwnershipClaim {
     /// The serial, by which the other node names it.
     serial: u64,
     /// In the state `Claiming`.
-    login: LoginAttemptId,
+    login: LoginStageTicket,
     owner: UserOwner,
     /// The incarnation that was asked to release the user.
     asked_owner: Option<NodeIncarnation>,
@@ -38,9 +38,9 @@ pub(super) struct UserOwnershipClaim {
     is_free: bool,
 }
 
-impl UserOwnershipClaim {
+impl LoginOwnershipClaim {
     #[cfg(debug_assertions)]
-    pub(super) fn login(&self) -> LoginAttemptId {
+    pub(super) fn login(&self) -> LoginStageTicket {
         self.login
     }
 
@@ -51,12 +51,12 @@ impl UserOwnershipClaim {
 }
 
 impl ClusterState {
-    fn insert_claim(&mut self, user: UserSlot, claim: UserOwnershipClaim) {
+    fn insert_claim(&mut self, user: UserSlot, claim: LoginOwnershipClaim) {
         self.claims_at.extend(claim.node().map(|node| (node, user)));
         self.claims.insert(user, claim);
     }
 
-    fn remove_claim(&mut self, user: UserSlot) -> Option<UserOwnershipClaim> {
+    fn remove_claim(&mut self, user: UserSlot) -> Option<LoginOwnershipClaim> {
         let claim = self.claims.remove(&user)?;
         if let Some(node) = claim.node() {
             self.claims_at.remove(&(node, user));
@@ -69,7 +69,7 @@ impl ChatCore {
     /// The answer of a cluster's store to a log-in.
     pub(in super::super) fn read_for_login(
         &mut self,
-        login: LoginAttemptId,
+        login: LoginStageTicket,
         outcome: ClusterJobOutcome,
     ) -> (LoginEvent, Option<LoadedLoginData>) {
         match outcome {
@@ -87,7 +87,7 @@ impl ChatCore {
 
     /// The user belongs to this node. But another node may have been told that it may claim them:
     /// then the whereabouts must change, so that it cannot.
-    fn must_claim(&self, login: LoginAttemptId, epoch: u64) -> Option<UserOwner> {
+    fn must_claim(&self, login: LoginStageTicket, epoch: u64) -> Option<UserOwner> {
         let (cluster, one) = (self.cluster.as_ref()?, self.logins.get(login)?);
         let is_claimed = one.login.takes();
         let hash = self.users.hash(one.user.as_str());
@@ -109,7 +109,7 @@ impl ChatCore {
         cluster.last_claim += 1;
         cluster.totals.claims_begun += 1;
         let (serial, began_ms) = (cluster.last_claim, self.now.mono_ms);
-        let claim = UserOwnershipClaim { serial, login, owner, asked_owner: None, began_ms, is_free: false };
+        let claim = LoginOwnershipClaim { serial, login, owner, asked_owner: None, began_ms, is_free: false };
         cluster.claims_to_ask.push_back((self.now.mono_ms + ASK_AGAIN_MS, user, claim.serial));
         cluster.insert_claim(user, claim);
         self.arm_cluster();
@@ -209,7 +209,7 @@ impl ChatCore {
     /// lists of those who are here are read. The owners of the others are told by the node that
     /// took the pushes; this node only remembers them until that is certain. So a user who moves
     /// from node to node costs no read of an owner.
-    fn take_over_dirty(&mut self, sender: UserSlot, mut dirty: DirtyReceivers, out: &mut Vec<CoreAction>) {
+    fn take_over_dirty(&mut self, sender: UserSlot, mut dirty: HandoverDirtyReceivers, out: &mut Vec<CoreAction>) {
         let find = |name: &UserName| self.users.find(name.as_str());
         let known: Vec<UserSlot> = dirty.listed.iter().filter_map(find).collect();
         dirty.listed.retain(|name| !find(name).is_some_and(|receiver| self.users.is_here(receiver)));
@@ -223,7 +223,7 @@ impl ChatCore {
     }
 
     /// Adds the recent messages that the user has sent through another node.
-    fn take_over_window(&mut self, user: UserSlot, window: &[DedupEntry]) {
+    fn take_over_window(&mut self, user: UserSlot, window: &[HandoverDedupEntry]) {
         if window.is_empty() {
             return;
         }
@@ -281,7 +281,7 @@ impl ChatCore {
         if let Some(owner) = Self::owner_in(outcome)
             && let Some(claim) = cluster.remove_claim(user)
         {
-            cluster.insert_claim(user, UserOwnershipClaim { owner, asked_owner: None, ..claim });
+            cluster.insert_claim(user, LoginOwnershipClaim { owner, asked_owner: None, ..claim });
         }
         self.consider_claim(user, out);
     }

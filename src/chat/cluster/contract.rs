@@ -189,7 +189,7 @@ pub enum NodeMessage {
         /// The same numbering as in `Present`.
         number: u64,
         /// The users.
-        users: Vec<PresenceUpdate>,
+        users: Vec<NodePresenceUpdate>,
     },
     /// Records of this sender could not be kept. They may have been of any kind.
     RecordsMissed,
@@ -268,7 +268,7 @@ pub struct NodeLinkReport {
 
 /// A user of a node who has come online or gone offline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PresenceUpdate {
+pub struct NodePresenceUpdate {
     /// The user.
     pub user: UserName,
     /// The user is online on that node.
@@ -305,14 +305,14 @@ pub struct UserHandoverData {
     pub clock: u64,
     /// The receivers for whom messages of the user may have been saved without telling their
     /// owners.
-    pub dirty: DirtyReceivers,
+    pub dirty: HandoverDirtyReceivers,
     /// The user's dedup window, the oldest message first.
-    pub window: Vec<DedupEntry>,
+    pub window: Vec<HandoverDedupEntry>,
 }
 
 /// The receivers who are dirty for a user who is handed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DirtyReceivers {
+pub struct HandoverDirtyReceivers {
     /// Those who are known.
     pub listed: Vec<UserName>,
     /// There may be others. The next node of the user was told by `RecordsMissed` to read
@@ -324,7 +324,7 @@ pub struct DirtyReceivers {
 
 /// A message in a dedup window that is handed over. The server has promised it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DedupEntry {
+pub struct HandoverDedupEntry {
     /// The keyed hash of receiver and id. All nodes have the same hash key.
     pub key: u64,
     /// The time since it was taken.
@@ -418,7 +418,7 @@ impl NodeMessage {
                 released.user.as_str().len()
                     + 40
                     + dirty.sum::<usize>()
-                    + size_of::<DedupEntry>() * released.window.len()
+                    + size_of::<HandoverDedupEntry>() * released.window.len()
             }
             Self::End { user, .. } => user.as_str().len() + 12,
             Self::Ended { .. } => 10,

@@ -38,7 +38,7 @@ pub(in super::super) enum ForcedLogoutRequester {
 
 /// One order.
 #[derive(Debug)]
-struct ForcedLogout {
+struct ClusterForcedLogout {
     user: UserName,
     cause: ForcedLogoutCause,
     /// The user was connected on this or another node.
@@ -54,13 +54,13 @@ struct ForcedLogout {
 
 /// The orders in progress, and the finished orders of other nodes.
 #[derive(Debug, Default)]
-pub(super) struct ForcedLogouts {
-    orders: BTreeMap<u64, ForcedLogout>,
+pub(super) struct ClusterForcedLogouts {
+    orders: BTreeMap<u64, ClusterForcedLogout>,
     last: u64,
     done: VecDeque<(NodeIncarnation, u64, bool)>,
 }
 
-impl ForcedLogouts {
+impl ClusterForcedLogouts {
     pub(super) fn len(&self) -> usize {
         self.orders.len()
     }
@@ -90,7 +90,7 @@ impl ChatCore {
             return self.on_forced_logout_unconfirmed(&[], then, out);
         }
         endings.last += 1;
-        let order = ForcedLogout {
+        let order = ClusterForcedLogout {
             user: user.clone(),
             cause,
             was_connected: was_here,
@@ -224,7 +224,8 @@ impl ChatCore {
 
     fn ending_is_over(&mut self, number: u64, out: &mut Vec<CoreAction>) {
         let order = self.cluster.as_mut().and_then(|cluster| cluster.forced_logouts.orders.remove(&number));
-        let Some(ForcedLogout { cause, was_connected, requesters, unconfirmed_nodes, fenced_nodes, .. }) = order else {
+        let Some(ClusterForcedLogout { cause, was_connected, requesters, unconfirmed_nodes, fenced_nodes, .. }) = order
+        else {
             return;
         };
         match unconfirmed_nodes.as_deref() {

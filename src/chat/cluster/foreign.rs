@@ -11,11 +11,11 @@
 //! handed over.
 
 use super::super::ChatCore;
-use super::super::ack_list::AckList;
 use super::super::contract::CoreAction;
 use super::super::deliveries::{Delivery, PushSaveState};
 use super::super::ids::{DeliveryRef, UserSlot};
 use super::super::mailbox::MailboxBackfillState;
+use super::super::unacked_push_list::UnackedPushList;
 use super::contract::{NODE_BITS, NodeId, NodeIncarnation, NodeMessage};
 use super::recent_set::RecentNumbers;
 use crate::protocol::field::UserName;
@@ -137,7 +137,7 @@ impl ChatCore {
             return self.say_ack(from, push.receiver, seq);
         }
         let entry = self.users.get_mut(user);
-        let list = entry.list.get_or_insert_with(|| Box::new(AckList::new(MailboxBackfillState::Live)));
+        let list = entry.list.get_or_insert_with(|| Box::new(UnackedPushList::new(MailboxBackfillState::Live)));
         let listed = list.mailbox.find_same_message(&push, &self.deliveries);
         if list.mailbox.seqs_from(seq).0 {
             let is_row = listed

@@ -10,7 +10,7 @@
 use super::contract::{
     BATCH_BYTES_MAX, BusFrame, BusRecord, LinkBatch, LinkBatchNumber, NodeIncarnation, NodeLinkReport, NodeMessage,
 };
-use super::kept_looks::KeptLooks;
+use super::unconfirmed_rereads::UnconfirmedRereadOrders;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::collections::{BTreeMap, VecDeque};
@@ -36,7 +36,7 @@ const KEPT_BYTES: usize = 96;
 
 /// A record that must arrive.
 #[derive(Debug)]
-struct UnconfirmedRecord {
+struct UnconfirmedLinkRecord {
     record: BusRecord,
     bytes: usize,
     /// The time when it was given to the link. For a `Look` into which later ones were folded: when
@@ -49,7 +49,7 @@ struct UnconfirmedRecord {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct UnconfirmedBatch {
+struct UnconfirmedLinkBatch {
     number: u64,
     sent_ms: u64,
     bytes: usize,
@@ -68,14 +68,14 @@ enum QueuedLinkItem {
 
 /// The records that a link has given up.
 #[derive(Debug, Default)]
-pub(super) struct AbandonedRecords {
+pub(super) struct AbandonedLinkRecords {
     /// In the order in which they were given to the link.
     pub(super) records: Vec<NodeMessage>,
 }
 
 /// The meaning of a frame for its receiver.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct ReceivedFrame {
+pub(super) struct NodeLinkReceiveResult {
     /// The records to take, in this order.
     pub(super) records: Vec<BusRecord>,
     /// The first confirmation of this epoch has arrived.
@@ -86,21 +86,21 @@ pub(super) struct ReceivedFrame {
 
 /// Both directions between two incarnations.
 #[derive(Debug, Default)]
-pub(super) struct NodeLink {
+pub(super) struct NodeRecordLink {
     /// The epoch of the outgoing direction; 0 while nothing was sent yet.
     epoch: u64,
     /// The number of the last batch that was sent.
     number: u64,
     /// A batch of this epoch was confirmed.
     is_up: bool,
-    unconfirmed: VecDeque<UnconfirmedBatch>,
+    unconfirmed: VecDeque<UnconfirmedLinkBatch>,
     waiting: Vec<QueuedLinkItem>,
     waiting_bytes: usize,
     unconfirmed_bytes: usize,
-    kept: BTreeMap<u64, UnconfirmedRecord>,
+    kept: BTreeMap<u64, UnconfirmedLinkRecord>,
     kept_bytes: usize,
     last_serial: u64,
-    looks: KeptLooks,
+    looks: UnconfirmedRereadOrders,
     /// The serial of the last record that told the other node to read everything; 0: there was
     /// none.
     missed_serial: u64,
@@ -126,7 +126,7 @@ pub(super) struct NodeLink {
     received_ms: Option<u64>,
 }
 
-impl NodeLink {
+impl NodeRecordLink {
     /// May pushes be handed over?
     pub(super) fn is_up(&self) -> bool {
         self.is_up
@@ -143,7 +143,7 @@ impl NodeLink {
         self.waiting_bytes
             + self.kept_bytes
             + self.looks.memory_bytes()
-            + self.unconfirmed.len() * size_of::<UnconfirmedBatch>()
+            + self.unconfirmed.len() * size_of::<UnconfirmedLinkBatch>()
     }
 
     /// The part of it that other nodes have not confirmed.
@@ -232,7 +232,7 @@ impl NodeLink {
             _ => self.barrier = serial,
         }
         let bytes = record.weight_bytes() + KEPT_BYTES;
-        self.kept.insert(serial, UnconfirmedRecord { record, bytes, said_ms, number: 0, is_written: false });
+        self.kept.insert(serial, UnconfirmedLinkRecord { record, bytes, said_ms, number: 0, is_written: false });
         self.oldest_unwritten_ms = self.oldest_unwritten_ms.into_iter().chain([said_ms]).min();
         self.kept_bytes += bytes;
         if self.epoch > 0 {
@@ -262,7 +262,7 @@ impl NodeLink {
         !self.unconfirmed.is_empty() || !self.waiting.is_empty()
     }
 
-    fn remove_kept(&mut self, serial: u64) -> Option<UnconfirmedRecord> {
+    fn remove_kept(&mut self, serial: u64) -> Option<UnconfirmedLinkRecord> {
         let kept = self.kept.remove(&serial)?;
         self.kept_bytes -= kept.bytes;
         if kept.number == 0 {
@@ -275,7 +275,7 @@ impl NodeLink {
     }
 
     /// Gives up all kept records: there are too many of them, or their receiver is dead.
-    pub(super) fn give_up(&mut self) -> AbandonedRecords {
+    pub(super) fn give_up(&mut self) -> AbandonedLinkRecords {
         self.looks.clear();
         self.kept_bytes = 0;
         let kept = std::mem::take(&mut self.kept).into_values();
@@ -283,7 +283,7 @@ impl NodeLink {
             BusRecord::Record(record) => Some(record),
             BusRecord::Begin { .. } | BusRecord::Push { .. } => None,
         });
-        AbandonedRecords { records: records.collect() }
+        AbandonedLinkRecords { records: records.collect() }
     }
 
     /// Ends the epoch. The caller puts all receivers of this node into the state Stored. The next
@@ -355,7 +355,7 @@ impl NodeLink {
             return for_inbox;
         }
         let unwritten = self.kept.range_mut(self.written_below_serial..);
-        let is_due = |kept: &UnconfirmedRecord| !kept.is_written && kept.said_ms + after_ms <= now_ms;
+        let is_due = |kept: &UnconfirmedLinkRecord| !kept.is_written && kept.said_ms + after_ms <= now_ms;
         let last_due = unwritten.filter(|(_, kept)| is_due(kept)).map(|(serial, _)| *serial).last();
         if let Some(last_due) = last_due {
             for kept in self.kept.range_mut(self.written_below_serial..=last_due).map(|(_, kept)| kept) {
@@ -432,7 +432,7 @@ impl NodeLink {
         }
         for (batch, bytes) in &batches {
             self.unconfirmed_bytes += bytes;
-            self.unconfirmed.push_back(UnconfirmedBatch {
+            self.unconfirmed.push_back(UnconfirmedLinkBatch {
                 number: batch.position.number,
                 sent_ms: now_ms,
                 bytes: *bytes,
@@ -448,9 +448,9 @@ impl NodeLink {
     }
 
     /// A frame of the other node has arrived.
-    pub(super) fn receive(&mut self, frame: BusFrame, now_ms: u64) -> ReceivedFrame {
+    pub(super) fn receive(&mut self, frame: BusFrame, now_ms: u64) -> NodeLinkReceiveResult {
         let BusFrame { confirmed_batch, refused_epoch, batch, .. } = frame;
-        let mut received = ReceivedFrame::default();
+        let mut received = NodeLinkReceiveResult::default();
         self.received_ms = Some(now_ms);
         if let Some(confirmed) = confirmed_batch.filter(|place| self.epoch > 0 && place.link == self.epoch) {
             received.came_up = self.confirmed(confirmed.number);
@@ -470,7 +470,7 @@ impl NodeLink {
             self.unconfirmed_bytes -= oldest.bytes;
             self.unconfirmed.pop_front();
         }
-        let is_done = |kept: &UnconfirmedRecord| kept.number > 0 && kept.number <= number;
+        let is_done = |kept: &UnconfirmedLinkRecord| kept.number > 0 && kept.number <= number;
         while let Some((&serial, kept)) = self.kept.first_key_value()
             && is_done(kept)
         {

@@ -4,11 +4,11 @@
 //! pages. There is no cursor in the store. The commits of several nodes are not in the order of
 //! `seq`, so a page is the first pushes that are not on the list.
 
-use super::super::ack_list::AckList;
 use super::super::contract::{CoreAction, PushPage};
 use super::super::deliveries::PushSaveState;
 use super::super::ids::{DeliveryRef, UserSlot};
 use super::super::mailbox::MailboxBackfillState;
+use super::super::unacked_push_list::UnackedPushList;
 use super::super::{ChatCore, ChatTimer};
 use crate::protocol::push::PushKind;
 
@@ -48,7 +48,7 @@ impl ChatCore {
     fn mark_list(&mut self, user: UserSlot) -> bool {
         let entry = self.users.get_mut(user);
         if entry.is_here() && entry.list.is_none() {
-            entry.list = Some(Box::new(AckList::new(MailboxBackfillState::Live)));
+            entry.list = Some(Box::new(UnackedPushList::new(MailboxBackfillState::Live)));
         }
         let Some(list) = &mut entry.list else { return false };
         let was_live = list.mailbox.backfill == MailboxBackfillState::Live;
@@ -128,7 +128,7 @@ impl ChatCore {
             if self.users.is_here(user) {
                 self.friends_changed(user, out);
             } else {
-                self.notify_owner(user, super::owner_notices::RereadScope::FRIENDS, None, out);
+                self.notify_owner(user, super::owner_notices::OwnerRereadParts::FRIENDS, None, out);
             }
         }
     }
@@ -149,7 +149,7 @@ impl ChatCore {
             let list = self.users.get(user).list.as_ref();
             let listed = list.and_then(|list| list.mailbox.find_same_message(push, &self.deliveries));
             if let Some(listed) =
-                listed.filter(|listed| listed.seq != push.seq && !self.failed_deletions.contains(&push.seq))
+                listed.filter(|listed| listed.seq != push.seq && !self.failed_push_deletions.contains(&push.seq))
             {
                 self.adopt_stored_push(user, listed, push.seq, out);
             }

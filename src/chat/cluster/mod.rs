@@ -14,7 +14,7 @@
 //! | `release.rs` | the other side of a claim: everything is saved, then handed over |
 //! | `taken_messages.rs` | messages that are not durable yet: they delay a claim of their sender |
 //! | `dirty.rs` | the receivers for whom the next node of a sender must look |
-//! | `kept_looks.rs` | the same for nodes that have not confirmed that they look |
+//! | `unconfirmed_rereads.rs` | the same for nodes that have not confirmed that they look |
 //! | `inherited.rs` | the same for senders who came from another node and move on |
 //! | `view_changes.rs` | the nodes that have died between two views |
 //! | `presence.rs` | the users who are online on other nodes |
@@ -53,7 +53,6 @@ mod figures;
 mod forced_logouts;
 mod foreign;
 mod inherited;
-mod kept_looks;
 mod link;
 mod looks;
 mod owner_notices;
@@ -66,12 +65,13 @@ mod step_count;
 mod taken_messages;
 #[cfg(test)]
 mod tests;
+mod unconfirmed_rereads;
 mod view_changes;
 
 pub(super) use forced_logouts::ForcedLogoutRequester;
-pub(super) use owner_notices::RereadScope;
+pub(super) use owner_notices::OwnerRereadParts;
 pub(super) use presence::PresenceReportReason;
-pub(super) use questions::PendingUserReport;
+pub(super) use questions::AdminReportAwaitingNode;
 
 /// The time after which a failed or unanswered operation is tried again.
 const RETRY_MS: u64 = 1_000;
@@ -86,7 +86,7 @@ pub(super) struct ClusterState {
     /// The epochs of the whereabouts of users who are here. Never walked through.
     epochs: HashMap<UserSlot, u64>,
     /// Log-ins of users who belong to another node. Their state is loading.
-    claims: BTreeMap<UserSlot, claims::UserOwnershipClaim>,
+    claims: BTreeMap<UserSlot, claims::LoginOwnershipClaim>,
     /// The same claims, by the node for whose answer each waits.
     claims_at: BTreeSet<(NodeId, UserSlot)>,
     /// The same claims in the order of the times of their next questions. They may have ended.
@@ -95,18 +95,18 @@ pub(super) struct ClusterState {
     /// Users who log in on another node; each is retained.
     releases: BTreeMap<UserSlot, release::UserRelease>,
     /// Users whom other nodes may claim.
-    claimable_users: release::ClaimableUsers,
+    claimable_users: release::ReleasedUsers,
     /// Users whose owner is still to be told something; each is retained.
     owner_notices: BTreeMap<UserSlot, owner_notices::PendingOwnerNotice>,
     /// Those of them whose owner must be read. It may be known by now.
     owners_to_read: BTreeSet<UserSlot>,
     /// There were too many: all nodes look at all lists.
     tells_all_nodes: bool,
-    dirty: dirty::UnannouncedMessages,
-    inherited: inherited::InheritedReceivers,
+    dirty: dirty::DirtySenderReceiverPairs,
+    inherited: inherited::DirtyReceiversOfArrivedSenders,
     unsaved_messages: taken_messages::UnsavedMessages,
     /// The orders that must end connections on all nodes.
-    forced_logouts: forced_logouts::ForcedLogouts,
+    forced_logouts: forced_logouts::ClusterForcedLogouts,
     /// The users who are online on other nodes, and what other nodes were told.
     presence: presence::RemotePresence,
     /// The users whose lists are to be read in the background, and how many at a time. They may be
@@ -118,11 +118,11 @@ pub(super) struct ClusterState {
     /// The timer for repeating failed operations is set.
     timer_set: bool,
     /// About users of other nodes.
-    questions: questions::PendingUserReports,
+    questions: questions::PendingRemoteUserQueries,
     /// For operators.
     totals: contract::ClusterCounters,
     /// The bus, if there is one.
-    bus: Option<Box<bus::BusLinks>>,
+    bus: Option<Box<bus::ClusterBusState>>,
 }
 
 /// The state of an incarnation.
@@ -158,8 +158,8 @@ impl ClusterState {
 
     /// The number of log-ins that wait for the whereabouts of their users.
     #[cfg(debug_assertions)]
-    pub(super) fn claiming(&self) -> impl Iterator<Item = super::ids::LoginAttemptId> + '_ {
-        self.claims.values().map(claims::UserOwnershipClaim::login)
+    pub(super) fn claiming(&self) -> impl Iterator<Item = super::ids::LoginStageTicket> + '_ {
+        self.claims.values().map(claims::LoginOwnershipClaim::login)
     }
 
     /// The users to which it refers.
@@ -174,7 +174,7 @@ impl ClusterState {
         let here = users.iter().filter(|(_, user, _)| user.is_here()).map(|(id, ..)| id);
         assert!({ here }.all(|user| self.epochs.contains_key(&user)), "somebody is here whom the node does not own");
         assert!(self.claims.keys().all(|user| users.get(*user).loading.is_some()));
-        let at = |claim: &claims::UserOwnershipClaim| claim.node();
+        let at = |claim: &claims::LoginOwnershipClaim| claim.node();
         let claims_at: BTreeSet<_> = self.claims.iter().filter_map(|(user, claim)| Some((at(claim)?, *user))).collect();
         assert_eq!(claims_at, self.claims_at);
         assert!(self.claims_to_ask.iter().is_sorted_by_key(|to_ask| to_ask.0));
@@ -204,7 +204,7 @@ impl ClusterState {
     /// The memory that users can make grow; that of trees is an estimate.
     pub(super) fn memory_bytes(&self) -> usize {
         const OF_TREE: usize = 2;
-        const CLAIM_BYTES: usize = size_of::<claims::UserOwnershipClaim>() + 2 * size_of::<(NodeId, UserSlot)>();
+        const CLAIM_BYTES: usize = size_of::<claims::LoginOwnershipClaim>() + 2 * size_of::<(NodeId, UserSlot)>();
         self.epochs.capacity() * size_of::<(UserSlot, u64)>()
             + self.claims.len() * OF_TREE * CLAIM_BYTES
             + self.claims_to_ask.capacity() * size_of::<(u64, UserSlot, u64)>()
@@ -239,20 +239,20 @@ impl ChatCore {
             claims_to_ask: VecDeque::new(),
             last_claim: 0,
             releases: BTreeMap::new(),
-            claimable_users: release::ClaimableUsers::default(),
+            claimable_users: release::ReleasedUsers::default(),
             owner_notices: BTreeMap::new(),
             owners_to_read: BTreeSet::new(),
             tells_all_nodes: false,
-            dirty: dirty::UnannouncedMessages::default(),
-            inherited: inherited::InheritedReceivers::default(),
+            dirty: dirty::DirtySenderReceiverPairs::default(),
+            inherited: inherited::DirtyReceiversOfArrivedSenders::default(),
             unsaved_messages: taken_messages::UnsavedMessages::default(),
-            forced_logouts: forced_logouts::ForcedLogouts::default(),
+            forced_logouts: forced_logouts::ClusterForcedLogouts::default(),
             presence: presence::RemotePresence::default(),
             sweep: VecDeque::new(),
             sweep_at_once: 0,
             lists_to_read: VecDeque::new(),
             timer_set: false,
-            questions: questions::PendingUserReports::default(),
+            questions: questions::PendingRemoteUserQueries::default(),
             totals: contract::ClusterCounters::default(),
             bus: None,
         }));

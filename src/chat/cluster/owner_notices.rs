@@ -32,7 +32,7 @@ enum OwnerLookupState {
 #[derive(Debug)]
 pub(super) struct PendingOwnerNotice {
     lookup: OwnerLookupState,
-    scope: RereadScope,
+    scope: OwnerRereadParts,
 }
 
 impl PendingOwnerNotice {
@@ -43,12 +43,12 @@ impl PendingOwnerNotice {
 
 /// The things that the owner must read anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct RereadScope {
+pub(in super::super) struct OwnerRereadParts {
     pub(in super::super) pushes: bool,
     pub(in super::super) friends: bool,
 }
 
-impl RereadScope {
+impl OwnerRereadParts {
     pub(in super::super) const PUSHES: Self = Self { pushes: true, friends: false };
     pub(in super::super) const FRIENDS: Self = Self { pushes: false, friends: true };
 }
@@ -86,10 +86,11 @@ impl ChatCore {
             self.try_direct_mode(receiver, delivery.seq, owner, out);
         } else {
             let senders = Vec::from_iter(sender.map(|sender| self.users.hash(self.users.get(sender).name.as_str())));
-            let told = owner
-                .is_some_and(|owner| self.notify_owner_node((receiver, &senders), owner, RereadScope::PUSHES, out));
+            let told = owner.is_some_and(|owner| {
+                self.notify_owner_node((receiver, &senders), owner, OwnerRereadParts::PUSHES, out)
+            });
             if !told {
-                self.notify_owner(receiver, RereadScope::PUSHES, sender, out);
+                self.notify_owner(receiver, OwnerRereadParts::PUSHES, sender, out);
             }
             self.try_direct_mode(receiver, delivery.seq, owner, out);
         }
@@ -106,7 +107,7 @@ impl ChatCore {
             && found.save_state != PushSaveState::Full
         {
             let (receiver, sender) = (found.receiver, found.sender);
-            self.notify_owner(receiver, RereadScope::PUSHES, sender, out);
+            self.notify_owner(receiver, OwnerRereadParts::PUSHES, sender, out);
         }
     }
 
@@ -115,7 +116,7 @@ impl ChatCore {
     pub(in super::super) fn notify_owner(
         &mut self,
         user: UserSlot,
-        what: RereadScope,
+        what: OwnerRereadParts,
         sender: Option<UserSlot>,
         out: &mut Vec<CoreAction>,
     ) {
@@ -136,7 +137,7 @@ impl ChatCore {
         let notice = cluster
             .owner_notices
             .entry(user)
-            .or_insert(PendingOwnerNotice { lookup: OwnerLookupState::Waits, scope: RereadScope::default() });
+            .or_insert(PendingOwnerNotice { lookup: OwnerLookupState::Waits, scope: OwnerRereadParts::default() });
         notice.scope.pushes |= what.pushes;
         notice.scope.friends |= what.friends;
         match notice.lookup {
@@ -264,7 +265,7 @@ impl ChatCore {
         &mut self,
         (user, senders): (UserSlot, &[u64]),
         owner: UserOwner,
-        what: RereadScope,
+        what: OwnerRereadParts,
         out: &mut Vec<CoreAction>,
     ) -> bool {
         let (Some(cluster), Some(at)) = (&self.cluster, owner.incarnation) else {

@@ -15,7 +15,7 @@
 use super::super::contract::CoreAction;
 use super::super::ids::UserSlot;
 use super::super::{ChatCore, ChatTimer};
-use super::contract::{NodeId, NodeIncarnation, NodeMessage, PresenceUpdate};
+use super::contract::{NodeId, NodeIncarnation, NodeMessage, NodePresenceUpdate};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
@@ -54,7 +54,7 @@ struct NodePresenceQuery {
 
 /// A node that has asked.
 #[derive(Clone, Copy, Debug, Default)]
-struct PresenceSubscriber {
+struct PresenceSubscriberNode {
     /// The number of the last record to it.
     last: u64,
     /// Until then all goes through the database.
@@ -70,7 +70,7 @@ pub(super) struct RemotePresence {
     /// The nodes that were asked.
     queries: BTreeMap<NodeIncarnation, NodePresenceQuery>,
     /// The nodes that have asked.
-    listeners: BTreeMap<NodeIncarnation, PresenceSubscriber>,
+    listeners: BTreeMap<NodeIncarnation, PresenceSubscriberNode>,
     /// The nodes on which a user is, by the hash of the name. For a moment there may be two: the
     /// report that the user has left one may come after the report that they are on the other.
     remote_users: BTreeSet<(u64, NodeId)>,
@@ -243,8 +243,8 @@ impl ChatCore {
     }
 
     /// Another node reports users who have come and gone.
-    pub(super) fn on_remote_presence_changes(&mut self, from: NodeIncarnation, moved: Vec<PresenceUpdate>) {
-        for PresenceUpdate { user, is_online, friends } in moved {
+    pub(super) fn on_remote_presence_changes(&mut self, from: NodeIncarnation, moved: Vec<NodePresenceUpdate>) {
+        for NodePresenceUpdate { user, is_online, friends } in moved {
             let (hash, id) = (self.users.hash(user.as_str()), self.users.find(user.as_str()));
             let is_here = id.is_some_and(|id| self.users.is_here(id));
             let Some(cluster) = &mut self.cluster else { return };

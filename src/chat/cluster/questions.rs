@@ -21,26 +21,26 @@ const QUESTIONS_MAX: usize = 1_000;
 
 /// A report to an operator that lacks what another node knows.
 #[derive(Debug)]
-pub(in super::super) struct PendingUserReport {
+pub(in super::super) struct AdminReportAwaitingNode {
     ticket: AdminTicket,
     report: Box<UserStatusReport>,
 }
 
 #[derive(Debug)]
-struct PendingQuestion {
-    question: PendingUserReport,
+struct PendingRemoteUserQuery {
+    question: AdminReportAwaitingNode,
     asked_node: NodeIncarnation,
     at_ms: u64,
 }
 
 /// The questions that other nodes were asked.
 #[derive(Debug, Default)]
-pub(super) struct PendingUserReports {
-    pending: BTreeMap<u64, PendingQuestion>,
+pub(super) struct PendingRemoteUserQueries {
+    pending: BTreeMap<u64, PendingRemoteUserQuery>,
     last: u64,
 }
 
-impl PendingUserReports {
+impl PendingRemoteUserQueries {
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
@@ -58,7 +58,7 @@ impl ChatCore {
             return self.answer_admin(ticket, AdminAnswer::User(report), out);
         }
         let job = Job::Cluster { user: report.name.clone(), job: Box::new(ClusterStoreJob::Owner) };
-        let question = JobPurpose::AskedOwner(PendingUserReport { ticket, report });
+        let question = JobPurpose::AskedOwner(AdminReportAwaitingNode { ticket, report });
         if self.submit(job, question, out).is_err() {
             self.answer_admin(ticket, AdminAnswer::Failed, out);
         }
@@ -67,7 +67,7 @@ impl ChatCore {
     /// The store has said to which node the user belongs.
     pub(in super::super) fn owner_for_question(
         &mut self,
-        question: PendingUserReport,
+        question: AdminReportAwaitingNode,
         outcome: &JobOutcome,
         out: &mut Vec<CoreAction>,
     ) {
@@ -92,19 +92,19 @@ impl ChatCore {
         }
         cluster.questions.last += 1;
         let (serial, user) = (cluster.questions.last, question.report.name.clone());
-        cluster.questions.pending.insert(serial, PendingQuestion { question, asked_node: to, at_ms: now_ms });
+        cluster.questions.pending.insert(serial, PendingRemoteUserQuery { question, asked_node: to, at_ms: now_ms });
         out.push(CoreAction::Send { to, record: NodeMessage::Ask { user, question: serial } });
         self.arm_cluster();
     }
 
     fn answer_question(
         &mut self,
-        question: PendingUserReport,
+        question: AdminReportAwaitingNode,
         to: NodeIncarnation,
         there: RemoteUserStatus,
         out: &mut Vec<CoreAction>,
     ) {
-        let PendingUserReport { ticket, mut report } = question;
+        let AdminReportAwaitingNode { ticket, mut report } = question;
         report.remote = Some(RemoteUserReport { node: to.node, status: there });
         self.answer_admin(ticket, AdminAnswer::User(report), out);
     }
@@ -133,7 +133,7 @@ impl ChatCore {
         if cluster.questions.pending.get(&question).is_none_or(|asked| asked.asked_node != from) {
             return;
         }
-        if let Some(PendingQuestion { question, asked_node, .. }) = cluster.questions.pending.remove(&question) {
+        if let Some(PendingRemoteUserQuery { question, asked_node, .. }) = cluster.questions.pending.remove(&question) {
             let there = online.map_or(RemoteUserStatus::NotOnline, |(since_ms, outstanding)| {
                 RemoteUserStatus::Online { logged_in_ms: since_ms, outstanding }
             });
@@ -156,7 +156,7 @@ impl ChatCore {
         }
         for (serial, there) in over {
             let asked = self.cluster.as_mut().and_then(|cluster| cluster.questions.pending.remove(&serial));
-            if let Some(PendingQuestion { question, asked_node, .. }) = asked {
+            if let Some(PendingRemoteUserQuery { question, asked_node, .. }) = asked {
                 self.answer_question(question, asked_node, there, out);
             }
         }

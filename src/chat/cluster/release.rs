@@ -10,7 +10,7 @@ use super::super::contract::{CoreAction, CoreCloseCause, Job};
 use super::super::ids::UserSlot;
 use super::super::job::JobPurpose;
 use super::super::log_in::REPLACED;
-use super::contract::{ClusterStoreJob, DedupEntry, NodeIncarnation, NodeMessage, UserHandoverData};
+use super::contract::{ClusterStoreJob, HandoverDedupEntry, NodeIncarnation, NodeMessage, UserHandoverData};
 use crate::protocol::field::UserName;
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ const MARKS_MAX: usize = 1 << 17;
 /// The users whom other nodes may claim, each by the hash of the name, with the epoch of the
 /// whereabouts at which they may. Never walked through.
 #[derive(Debug, Default)]
-pub(super) struct ClaimableUsers {
+pub(super) struct ReleasedUsers {
     newer: HashMap<u64, u64>,
     older: HashMap<u64, u64>,
     /// Some were evicted: another node may claim all users that this node has not claimed
@@ -28,7 +28,7 @@ pub(super) struct ClaimableUsers {
     has_evicted_some: bool,
 }
 
-impl ClaimableUsers {
+impl ReleasedUsers {
     fn insert(&mut self, user: u64, epoch: u64) {
         if self.newer.len() >= MARKS_MAX {
             self.older = std::mem::take(&mut self.newer);
@@ -173,13 +173,13 @@ impl ChatCore {
         self.users.release(user);
     }
 
-    fn window_of(&self, user: UserSlot) -> Vec<DedupEntry> {
+    fn window_of(&self, user: UserSlot) -> Vec<HandoverDedupEntry> {
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let Some(dedup) = &self.users.get(user).dedup else {
             return Vec::new();
         };
         let is_open = |delivery| self.deliveries.get(delivery).is_some_and(|found| !found.is_durable);
         let said = dedup.promised(is_open).into_iter().filter(|&(_, at_ms)| at_ms >= oldest_ms);
-        said.map(|(key, at_ms)| DedupEntry { key: key.number(), age_ms: self.now.mono_ms - at_ms }).collect()
+        said.map(|(key, at_ms)| HandoverDedupEntry { key: key.number(), age_ms: self.now.mono_ms - at_ms }).collect()
     }
 }

@@ -14,7 +14,7 @@ use super::super::deliveries::PushSaveState;
 use super::super::ids::{DeliveryRef, UserSlot};
 use super::super::users::UserRoute;
 use super::contract::{BusRecord, NodeId, NodeIncarnation, NodeMessage, UserOwner};
-use super::{RereadScope, step_count};
+use super::{OwnerRereadParts, step_count};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,7 +27,7 @@ const CAME_MAX: usize = 65_536;
 /// The maximum number of receivers of one sender that are handed over with the sender.
 const UNACKED_MAX: usize = 1_024;
 /// The memory of a remote receiver, and of a message that was handed over, without the delivery.
-const REMOTE_BYTES: usize = size_of::<RemoteRecipient>() + 128;
+const REMOTE_BYTES: usize = size_of::<RemoteReceiver>() + 128;
 const ITEM_BYTES: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ enum RemoteDeliveryMode {
 }
 
 #[derive(Debug)]
-struct RemoteRecipient {
+struct RemoteReceiver {
     owner: NodeIncarnation,
     state: RemoteDeliveryMode,
     /// The last use, as a position in the order of all uses.
@@ -52,7 +52,7 @@ struct RemoteRecipient {
     bytes: usize,
 }
 
-impl RemoteRecipient {
+impl RemoteReceiver {
     fn is_stored(&self) -> bool {
         matches!(self.state, RemoteDeliveryMode::Stored { .. })
     }
@@ -60,9 +60,9 @@ impl RemoteRecipient {
 
 /// All remote receivers of this node.
 #[derive(Debug, Default)]
-pub(super) struct RemoteReceivers {
+pub(super) struct RemoteReceiverTable {
     /// The receivers. Each retains its user.
-    receivers: BTreeMap<UserSlot, RemoteRecipient>,
+    receivers: BTreeMap<UserSlot, RemoteReceiver>,
     /// The receivers that are not in the state Stored, by their node.
     by_node: BTreeSet<(NodeId, UserSlot)>,
     /// The order in which receivers are checked for being idle.
@@ -81,7 +81,7 @@ pub(super) struct RemoteReceivers {
     last_evicted_arrival: u64,
 }
 
-impl RemoteReceivers {
+impl RemoteReceiverTable {
     pub(super) fn memory_bytes(&self) -> usize {
         self.receivers.len() * REMOTE_BYTES
             + self.items * ITEM_BYTES
@@ -167,11 +167,11 @@ impl RemoteReceivers {
 }
 
 impl ChatCore {
-    fn remotes(&mut self) -> Option<&mut RemoteReceivers> {
+    fn remotes(&mut self) -> Option<&mut RemoteReceiverTable> {
         Some(&mut self.bus()?.remote_receivers)
     }
 
-    fn remote(&mut self, user: UserSlot) -> Option<&mut RemoteRecipient> {
+    fn remote(&mut self, user: UserSlot) -> Option<&mut RemoteReceiver> {
         self.remotes()?.receivers.get_mut(&user)
     }
 
@@ -202,7 +202,7 @@ impl ChatCore {
         };
         if !is_handed {
             self.end_direct(receiver, out);
-            if let Some(RemoteRecipient { state: RemoteDeliveryMode::Stored { last }, .. }) = self.remote(receiver) {
+            if let Some(RemoteReceiver { state: RemoteDeliveryMode::Stored { last }, .. }) = self.remote(receiver) {
                 *last = delivery.seq;
             }
             return false;
@@ -235,7 +235,7 @@ impl ChatCore {
         let Some(remotes) = self.remotes() else { return false };
         let came = sender.map_or(0, |sender| remotes.arrival_of(sender));
         let came_last = remotes.arrival_count;
-        let Some(RemoteRecipient { owner, state: RemoteDeliveryMode::Direct { phase, looked }, .. }) =
+        let Some(RemoteReceiver { owner, state: RemoteDeliveryMode::Direct { phase, looked }, .. }) =
             remotes.receivers.get_mut(&receiver)
         else {
             return false;
@@ -360,7 +360,7 @@ impl ChatCore {
         let Some(remotes) = self.remotes().filter(|remotes| remotes.receivers.len() < REMOTES_MAX) else { return };
         remotes.last_use += 1;
         let (state, last_use) = (RemoteDeliveryMode::Stored { last: 0 }, remotes.last_use);
-        remotes.receivers.insert(user, RemoteRecipient { owner, state, last_use, items: BTreeMap::new(), bytes: 0 });
+        remotes.receivers.insert(user, RemoteReceiver { owner, state, last_use, items: BTreeMap::new(), bytes: 0 });
         remotes.by_last_use.insert(last_use, user);
         self.users.retain(user);
         self.users.set_route_elsewhere(user);
@@ -454,7 +454,7 @@ impl ChatCore {
         }
         for delivery in unsaved {
             self.save_if_unsaved(delivery, out);
-            if let Some(RemoteRecipient { state: RemoteDeliveryMode::Stored { last }, .. }) = self.remote(receiver) {
+            if let Some(RemoteReceiver { state: RemoteDeliveryMode::Stored { last }, .. }) = self.remote(receiver) {
                 *last = delivery.seq;
             }
         }
@@ -463,7 +463,7 @@ impl ChatCore {
             if let (Some(remotes), Some(sender)) = (self.remotes(), sender) {
                 remotes.note_acked(sender, receiver);
             }
-            self.notify_owner(receiver, RereadScope::PUSHES, sender, out);
+            self.notify_owner(receiver, OwnerRereadParts::PUSHES, sender, out);
             self.release_delivery(delivery);
         }
         self.users.release(receiver);

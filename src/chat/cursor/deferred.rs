@@ -5,25 +5,29 @@
 //! the mailbox; one whose id turns out to be outstanding waits again. So an ack wakes one push, and
 //! a push that is sent wakes the next one of its sender: no ack searches the whole mailbox.
 
-use super::super::sparse_queue::QueuePosition;
+use super::super::sparse_queue::SparseQueuePosition;
 use std::collections::{BTreeSet, HashMap};
 
 /// A keyed hash of 64 bits of an id or a sender. Two that collide only wait for each other's acks.
-pub(super) type HashedId = u64;
+pub(super) type DeferredPushHash = u64;
 
 /// Pushes that must not be sent yet although the window has room: a push with the same id is
 /// outstanding, or an earlier push of the same sender is deferred.
 #[derive(Debug, Default)]
-pub(super) struct DeferredPushes {
+pub(super) struct SameIdDeferredPushes {
     /// All deferred pushes, by sender.
-    senders: HashMap<HashedId, BTreeSet<QueuePosition>>,
+    senders: HashMap<DeferredPushHash, BTreeSet<SparseQueuePosition>>,
     /// First pushes that wait, by the id for which they wait.
-    waiting: HashMap<HashedId, BTreeSet<QueuePosition>>,
+    waiting: HashMap<DeferredPushHash, BTreeSet<SparseQueuePosition>>,
     /// First pushes that are to be examined.
-    candidates: BTreeSet<QueuePosition>,
+    candidates: BTreeSet<SparseQueuePosition>,
 }
 
-fn take(map: &mut HashMap<HashedId, BTreeSet<QueuePosition>>, key: HashedId, place: QueuePosition) -> bool {
+fn take(
+    map: &mut HashMap<DeferredPushHash, BTreeSet<SparseQueuePosition>>,
+    key: DeferredPushHash,
+    place: SparseQueuePosition,
+) -> bool {
     let Some(places) = map.get_mut(&key) else {
         return false;
     };
@@ -34,29 +38,29 @@ fn take(map: &mut HashMap<HashedId, BTreeSet<QueuePosition>>, key: HashedId, pla
     was_there
 }
 
-impl DeferredPushes {
+impl SameIdDeferredPushes {
     pub(super) fn is_empty(&self) -> bool {
         self.senders.is_empty()
     }
 
     /// Is a push of this sender deferred?
-    pub(super) fn has_push_of(&self, sender: HashedId) -> bool {
+    pub(super) fn has_push_of(&self, sender: DeferredPushHash) -> bool {
         self.senders.contains_key(&sender)
     }
 
     /// The first candidate.
-    pub(super) fn candidate(&self) -> Option<QueuePosition> {
+    pub(super) fn candidate(&self) -> Option<SparseQueuePosition> {
         self.candidates.first().copied()
     }
 
     /// Defers a push until the earlier ones of its sender are sent.
-    pub(super) fn defer_behind_sender(&mut self, place: QueuePosition, sender: HashedId) {
+    pub(super) fn defer_behind_sender(&mut self, place: SparseQueuePosition, sender: DeferredPushHash) {
         self.senders.entry(sender).or_default().insert(place);
     }
 
     /// Defers the first push of its sender until its id is not outstanding any more; it may have
     /// been a candidate.
-    pub(super) fn wait_for(&mut self, place: QueuePosition, sender: HashedId, id: HashedId) {
+    pub(super) fn wait_for(&mut self, place: SparseQueuePosition, sender: DeferredPushHash, id: DeferredPushHash) {
         self.candidates.remove(&place);
         self.senders.entry(sender).or_default().insert(place);
         self.waiting.entry(id).or_default().insert(place);
@@ -64,7 +68,7 @@ impl DeferredPushes {
 
     /// Wakes one push that waits for this id: the id is not outstanding any more, or the push that
     /// was to take it is gone.
-    pub(super) fn wake(&mut self, id: HashedId) {
+    pub(super) fn wake(&mut self, id: DeferredPushHash) {
         let Some(places) = self.waiting.get_mut(&id) else {
             return;
         };
@@ -77,7 +81,13 @@ impl DeferredPushes {
     }
 
     /// Removes a push: it was sent, or removed from the list.
-    pub(super) fn remove(&mut self, place: QueuePosition, sender: HashedId, id: HashedId, sent: bool) {
+    pub(super) fn remove(
+        &mut self,
+        place: SparseQueuePosition,
+        sender: DeferredPushHash,
+        id: DeferredPushHash,
+        sent: bool,
+    ) {
         let was_first = self.senders.get(&sender).and_then(BTreeSet::first) == Some(&place);
         take(&mut self.senders, sender, place);
         if !was_first {
@@ -98,15 +108,16 @@ impl DeferredPushes {
 
     /// The places of all deferred pushes.
     #[cfg(debug_assertions)]
-    pub(super) fn places(&self) -> BTreeSet<QueuePosition> {
+    pub(super) fn places(&self) -> BTreeSet<SparseQueuePosition> {
         self.senders.values().flatten().copied().collect()
     }
 
     /// Checks that exactly the first push of each sender waits for an id or is a candidate.
     #[cfg(debug_assertions)]
-    pub(super) fn check(&self, is_outstanding: impl Fn(QueuePosition) -> bool) {
-        let firsts: BTreeSet<QueuePosition> = self.senders.values().filter_map(BTreeSet::first).copied().collect();
-        let waiting: BTreeSet<QueuePosition> = self.waiting.values().flatten().copied().collect();
+    pub(super) fn check(&self, is_outstanding: impl Fn(SparseQueuePosition) -> bool) {
+        let firsts: BTreeSet<SparseQueuePosition> =
+            self.senders.values().filter_map(BTreeSet::first).copied().collect();
+        let waiting: BTreeSet<SparseQueuePosition> = self.waiting.values().flatten().copied().collect();
         assert!(waiting.is_disjoint(&self.candidates));
         assert_eq!(&waiting | &self.candidates, firsts);
         for (id, places) in &self.waiting {

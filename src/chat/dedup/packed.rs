@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) const NO_DELIVERY: DeliveryRef = DeliveryRef { slot: u32::MAX, seq: 0 };
 
 #[derive(Debug)]
-pub(super) struct PackedDedupWindow {
+pub(super) struct OfflineDedupWindow {
     keys: Box<[DedupKey]>,
     /// The time of each, in ms after the first.
     after_ms: Box<[u32]>,
@@ -24,7 +24,7 @@ pub(super) struct PackedDedupWindow {
     serial: u64,
 }
 
-impl PackedDedupWindow {
+impl OfflineDedupWindow {
     fn of(queue: &VecDeque<DedupWindowEntry>, is_open: impl Fn(DeliveryRef) -> bool, serial: u64) -> Self {
         let first_ms = queue.front().map_or(0, |sent| sent.at_ms);
         let kept: Vec<&DedupWindowEntry> = queue.iter().filter(|sent| sent.key != GONE).collect();
@@ -79,7 +79,7 @@ impl PackedDedupWindow {
 
 /// All packed windows.
 #[derive(Debug, Default)]
-pub(in super::super) struct PackedDedupWindows {
+pub(in super::super) struct OfflineDedupWindows {
     /// By the time at which they were packed.
     users: BTreeMap<u64, UserSlot>,
     bytes: usize,
@@ -99,7 +99,7 @@ impl ChatCore {
         }
         let before = dedup.memory_bytes();
         let is_open = |delivery| deliveries.get(delivery).is_some_and(|found| !found.is_durable);
-        let packed = Box::new(PackedDedupWindow::of(&dedup.queue, is_open, all.next_serial));
+        let packed = Box::new(OfflineDedupWindow::of(&dedup.queue, is_open, all.next_serial));
         (dedup.queue, dedup.index, dedup.base) = (VecDeque::new(), Default::default(), 0);
         all.users.insert(all.next_serial, user);
         all.next_serial += 1;

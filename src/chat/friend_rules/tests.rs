@@ -70,7 +70,7 @@ fn new_friends(answer: Result<u64, ErrorReply>) -> FriendEffects {
 fn table() -> Vec<FriendOutcomeTestCase> {
     use FriendOutcomeMeaning::{Known, ReadBack, Unknown};
     use JobOutcome::{Answered as Answer, Asked as Ask, Failed, Refused, TooLarge, Unfriended};
-    let kept = |effects| Known(FriendEffects { push: FriendOpPushInStore::Kept, ..effects });
+    let kept = |effects| Known(FriendEffects { push: FriendOpPushFate::Kept, ..effects });
     let tried_before: fn(&RunningFriendOp) -> bool = |op| op.failed > 0;
     let first_try: fn(&RunningFriendOp) -> bool = |op| op.failed == 0;
     let doubted_of = |fault| FriendEffects { leaves_doubt: true, ..FriendEffects::answer(Err(fault)) };
@@ -145,7 +145,7 @@ fn meaning(row: &FriendOutcomeTestCase, op: &RunningFriendOp) -> FriendOutcomeMe
         FriendOutcomeMeaning::Known(effects)
             if op.failed > 0 && ![Ok(NOW_MS), Ok(EARLIER_MS), Err(NOT_ASKED)].contains(&effects.answer) =>
         {
-            FriendOutcomeMeaning::Known(FriendEffects { push: FriendOpPushInStore::Unknown, ..effects })
+            FriendOutcomeMeaning::Known(FriendEffects { push: FriendOpPushFate::Unknown, ..effects })
         }
         means => means,
     }
@@ -181,7 +181,7 @@ fn an_operation_that_is_given_up_is_refused_and_may_leave_a_doubt() {
     {
         for op in states(verb) {
             let effects = FriendEffects {
-                push: FriendOpPushInStore::Unknown,
+                push: FriendOpPushFate::Unknown,
                 leaves_doubt: doubts,
                 ..FriendEffects::answer(Err(UNAVAILABLE))
             };

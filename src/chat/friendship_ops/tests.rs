@@ -1,6 +1,6 @@
 use super::super::answer::UNAVAILABLE;
 use super::super::friend_op::PairVerb::{self, Accept, Delete, Reject, Request};
-use super::super::friend_rules::{FriendOpPushInStore, push_kind};
+use super::super::friend_rules::{FriendOpPushFate, push_kind};
 use super::super::ids::UserSlot;
 use super::*;
 use crate::protocol::field::{MessageId, UserNameRef};
@@ -38,7 +38,7 @@ fn done() -> FriendOpTestStep {
 
 /// The operations, with a caller that runs one of them at a time. Requests are numbered from 1.
 struct TestFriendshipOps {
-    ops: FriendshipOps,
+    ops: FriendshipOpQueues,
     running: Option<RunningFriendOp>,
     now_ms: u64,
     requests: u32,
@@ -48,7 +48,7 @@ struct TestFriendshipOps {
 
 impl TestFriendshipOps {
     fn new(undecided_max: usize) -> Self {
-        let ops = FriendshipOps::new(undecided_max);
+        let ops = FriendshipOpQueues::new(undecided_max);
         Self { ops, running: None, now_ms: 0, requests: 0, answered: HashSet::new() }
     }
 
@@ -80,17 +80,17 @@ impl TestFriendshipOps {
         let op = self.running.take().expect("nothing is under way");
         let number = op.request.slot;
         match self.ops.finish(op, decision, self.now_ms) {
-            FriendshipOpResult::Retry => {
+            FriendOpNextStep::Retry => {
                 // The user is told that nothing is promised.
                 self.answered.insert(number);
                 "retry".to_owned()
             }
-            FriendshipOpResult::ReadBack(op) => {
+            FriendOpNextStep::ReadBack(op) => {
                 assert!(op.only_reads);
                 self.running = Some(op);
                 "read back".to_owned()
             }
-            FriendshipOpResult::Done(op, _) => {
+            FriendOpNextStep::Done(op, _) => {
                 self.answered.insert(number);
                 self.running = Some(op);
                 format!("done {number}")
@@ -335,9 +335,9 @@ fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
 
 /// Asserts that an operation was given up, and that its answer says so.
 #[track_caller]
-fn assert_given_up(finished: &FriendshipOpResult) {
-    let FriendshipOpResult::Done(_, effects) = finished else { panic!("{finished:?}") };
-    assert_eq!((effects.answer, effects.push), (Err(UNAVAILABLE), FriendOpPushInStore::Unknown));
+fn assert_given_up(finished: &FriendOpNextStep) {
+    let FriendOpNextStep::Done(_, effects) = finished else { panic!("{finished:?}") };
+    assert_eq!((effects.answer, effects.push), (Err(UNAVAILABLE), FriendOpPushFate::Unknown));
 }
 
 #[test]
@@ -350,9 +350,9 @@ fn beyond_their_bounds_the_undecided_are_given_up() {
         caller.check();
         finished
     };
-    assert!(matches!(fail(1, ""), FriendshipOpResult::Retry));
+    assert!(matches!(fail(1, ""), FriendOpNextStep::Retry));
     assert_given_up(&fail(2, &"x".repeat(UNDECIDED_BYTES_MAX)));
-    assert!(matches!(fail(3, ""), FriendshipOpResult::Retry));
+    assert!(matches!(fail(3, ""), FriendOpNextStep::Retry));
     assert_given_up(&fail(4, ""));
     assert_eq!(caller.ops.take_due(RETRY_MS).len(), 2);
     assert_eq!(caller.ops.memory_bytes(), 0);

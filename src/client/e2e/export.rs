@@ -1,7 +1,7 @@
 //! Key pairs in a file, encrypted with a passphrase: for another browser, for another client, or as
 //! a backup.
 
-use super::keys::UserKeyPairs;
+use super::keys::E2eKeyPairs;
 use super::{E2eEncryptionError, decrypt, encrypt, from_base64, netstrings, random, to_base64};
 use crate::client::password_hash::derive;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn aad(user: &str) -> Vec<u8> {
     netstrings([b"hongyan-keys1", user.as_bytes()])
 }
 
-impl UserKeyPairs {
+impl E2eKeyPairs {
     /// Encrypts both pairs with a passphrase, and returns the text of the file.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! A user's own key pairs.
 
-use super::public::{PublicKeys, RsaPublicKey};
+use super::public::{E2ePublicKeys, E2eRsaPublicKey};
 use super::{E2eEncryptionError, from_base64, to_base64};
 use crate::client::token::write_private;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
@@ -18,24 +18,24 @@ const EXPONENT: [u8; 3] = [1, 0, 1];
 
 /// The key pairs of a user: one for encryption, one for signatures. Anybody who has them can read
 /// the user's messages and write in the user's name.
-pub struct UserKeyPairs {
+pub struct E2eKeyPairs {
     user: String,
     encrypt: OaepPrivateDecryptingKey,
     sign: RsaKeyPair,
-    public: PublicKeys,
+    public: E2ePublicKeys,
     /// Both private keys, in PKCS#8.
     pub(super) encrypt_pkcs8: Vec<u8>,
     pub(super) sign_pkcs8: Vec<u8>,
 }
 
 /// Shows the user, but not the keys.
-impl std::fmt::Debug for UserKeyPairs {
+impl std::fmt::Debug for E2eKeyPairs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keys").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("E2eKeyPairs").field("user", &self.user).finish_non_exhaustive()
     }
 }
 
-impl UserKeyPairs {
+impl E2eKeyPairs {
     /// Generates new key pairs of 3,072 bits. This takes about a second.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl UserKeyPairs {
                 return Err(E2eEncryptionError::Broken);
             }
             let modulus = public.modulus().big_endian_without_leading_zero().to_vec();
-            Ok((RsaPublicKey::new(modulus)?, pair))
+            Ok((E2eRsaPublicKey::new(modulus)?, pair))
         };
         let (encrypt_public, _) = public_of(&encrypt)?;
         let (sign_public, sign_pair) = public_of(&sign)?;
@@ -66,7 +66,7 @@ impl UserKeyPairs {
             user: user.to_owned(),
             encrypt: OaepPrivateDecryptingKey::new(private).map_err(|_| E2eEncryptionError::Broken)?,
             sign: sign_pair,
-            public: PublicKeys { encrypt: encrypt_public, sign: sign_public },
+            public: E2ePublicKeys { encrypt: encrypt_public, sign: sign_public },
             encrypt_pkcs8: encrypt,
             sign_pkcs8: sign,
         })
@@ -80,12 +80,12 @@ impl UserKeyPairs {
 
     /// The public halves, for the profile.
     #[must_use]
-    pub fn public(&self) -> &PublicKeys {
+    pub fn public(&self) -> &E2ePublicKeys {
         &self.public
     }
 
     /// Writes the keys, not encrypted, to a file that only its owner may read (mode 0600). For a
-    /// file that leaves this machine use [`UserKeyPairs::export`].
+    /// file that leaves this machine use [`E2eKeyPairs::export`].
     ///
     /// # Errors
     /// The file cannot be written.
@@ -96,7 +96,7 @@ impl UserKeyPairs {
         write_private(path.as_ref(), text.to_string().as_bytes())
     }
 
-    /// Reads a file that [`UserKeyPairs::save`] wrote.
+    /// Reads a file that [`E2eKeyPairs::save`] wrote.
     ///
     /// # Errors
     /// The file cannot be read, or holds no keys.

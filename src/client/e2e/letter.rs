@@ -1,7 +1,7 @@
 //! One encrypted and signed message.
 
-use super::keys::UserKeyPairs;
-use super::public::PublicKeys;
+use super::keys::E2eKeyPairs;
+use super::public::E2ePublicKeys;
 use super::{E2eEncryptionError, decrypt, encrypt, from_base64, netstrings, random, to_base64};
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ const MARK: &str = "e2e1";
 
 /// The context of a message, as given in its push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EncryptionContext<'a> {
+pub struct E2eMessageContext<'a> {
     /// The sender.
     pub sender: &'a str,
     /// The receiver.
@@ -31,7 +31,7 @@ fn read(content: &str) -> Option<Value> {
     (value.get("hongyan")?.as_str()? == MARK).then_some(value)
 }
 
-impl EncryptionContext<'_> {
+impl E2eMessageContext<'_> {
     /// The associated data: the fields that are authenticated together with the ciphertext.
     fn aad(&self, from: &str, to: &str, own: &str) -> Vec<u8> {
         let texts = ["hongyan-e2e1", self.sender, self.receiver, self.message_id, from, to, own];
@@ -39,7 +39,7 @@ impl EncryptionContext<'_> {
     }
 }
 
-impl UserKeyPairs {
+impl E2eKeyPairs {
     /// Encrypts and signs a text; returns the `content` of the message.
     ///
     /// # Errors
@@ -47,8 +47,8 @@ impl UserKeyPairs {
     /// cannot be used.
     pub fn seal(
         &self,
-        to: &PublicKeys,
-        letter: EncryptionContext<'_>,
+        to: &E2ePublicKeys,
+        letter: E2eMessageContext<'_>,
         text: &str,
     ) -> Result<String, E2eEncryptionError> {
         let (key, iv) = (random::<32>()?, random::<12>()?);
@@ -72,8 +72,8 @@ impl UserKeyPairs {
     /// The fault of the message; nothing of it may be shown as genuine in this case.
     pub fn open(
         &self,
-        sender: &PublicKeys,
-        letter: EncryptionContext<'_>,
+        sender: &E2ePublicKeys,
+        letter: E2eMessageContext<'_>,
         content: &str,
     ) -> Result<String, E2eEncryptionError> {
         let value = read(content).ok_or(E2eEncryptionError::Broken)?;

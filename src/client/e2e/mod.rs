@@ -1,31 +1,31 @@
 //! Messages between friends that the server cannot read: RSA-OAEP, RSA-PSS and AES-256-GCM, in the
 //! format of docs/e2e.md, which also says what it protects against and what not.
 //!
-//! [`UserKeyPairs`] are a user's own key pairs, [`PublicKeys`] are the keys in a profile, and
-//! [`PinnedKeys`] are the keys that each friend had first. [`EncryptingClient`] combines them with
+//! [`E2eKeyPairs`] are a user's own key pairs, [`E2ePublicKeys`] are the keys in a profile, and
+//! [`PinnedKeys`] are the keys that each friend had first. [`E2eClient`] combines them with
 //! a client:
 //!
 //! ```no_run
-//! use hongyan::client::e2e::{DecryptOutcome, UserKeyPairs, EncryptingClient, PinnedKeys};
+//! use hongyan::client::e2e::{E2eDecryptOutcome, E2eKeyPairs, E2eClient, PinnedKeys};
 //! use hongyan::client::{Client, ClientEvent, ClientOptions};
 //! use std::time::Duration;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let options = ClientOptions::new("tls://chat.example.com", "ann").password("…");
 //! let client = Client::connect(options)?;
-//! let keys = UserKeyPairs::load_or_generate("ann.keys", "ann")?;
-//! let messenger = EncryptingClient::new(client.clone(), keys, PinnedKeys::load("ann.pins")?)?;
+//! let keys = E2eKeyPairs::load_or_generate("ann.keys", "ann")?;
+//! let messenger = E2eClient::new(client.clone(), keys, PinnedKeys::load("ann.pins")?)?;
 //! messenger.send("bob", "Only you can read this.")?;
 //! while let Some(event) = client.next(Duration::from_secs(60))? {
 //!     let ClientEvent::Push(push) = event else { continue };
 //!     match messenger.read(&push) {
-//!         DecryptOutcome::Encrypted(text) => println!("{} (encrypted): {text}", push.sender),
-//!         DecryptOutcome::Plain { .. } => {
+//!         E2eDecryptOutcome::Encrypted(text) => println!("{} (encrypted): {text}", push.sender),
+//!         E2eDecryptOutcome::Plain { .. } => {
 //!             println!("{} (NOT encrypted): {}", push.sender, push.content);
 //!         }
-//!         DecryptOutcome::Bad(fault) => println!("{}: {fault}", push.sender),
+//!         E2eDecryptOutcome::Bad(fault) => println!("{}: {fault}", push.sender),
 //!         // It comes again.
-//!         DecryptOutcome::NotYet(_) => continue,
+//!         E2eDecryptOutcome::NotYet(_) => continue,
 //!     }
 //!     messenger.pins().save("ann.pins")?;
 //!     push.ack();
@@ -41,11 +41,11 @@ mod messenger;
 mod pins;
 mod public;
 
-pub use keys::UserKeyPairs;
-pub use letter::{EncryptionContext, is_encrypted};
-pub use messenger::{AcceptedMessage, DecryptOutcome, EncryptingClient, SendError};
-pub use pins::{FriendKeysCheck, PinnedKeys};
-pub use public::{PublicKeys, safety_number};
+pub use keys::E2eKeyPairs;
+pub use letter::{E2eMessageContext, is_encrypted};
+pub use messenger::{E2eClient, E2eDecryptOutcome, SendError, SendReceipt};
+pub use pins::{FriendKeysCheckResult, PinnedKeys};
+pub use public::{E2ePublicKeys, safety_number};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -2,7 +2,7 @@
 //! somebody else.
 
 use super::E2eEncryptionError;
-use super::public::PublicKeys;
+use super::public::E2ePublicKeys;
 use crate::client::token::write_private;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
@@ -12,42 +12,42 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The result of comparing a friend's keys to the pinned ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FriendKeysCheck {
+pub enum FriendKeysCheckResult {
     /// The friend has no keys and never had: messages are plain text, and are shown as that.
     NoKeys,
     /// The keys are the pinned ones; they may have been pinned just now.
-    Known(PublicKeys),
+    Known(E2ePublicKeys),
     /// The keys have changed, or (`None`) disappeared. Warn and stop: neither encrypt to the new
     /// ones, nor fall back to plain text, until the user agrees.
-    Changed(Option<PublicKeys>),
+    Changed(Option<E2ePublicKeys>),
 }
 
 /// All pins of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PinnedKeys {
-    keys: BTreeMap<String, PublicKeys>,
+    keys: BTreeMap<String, E2ePublicKeys>,
 }
 
 impl PinnedKeys {
     /// Compares the keys in a friend's profile (`rsaPublicKey`) to the pinned ones, and pins them
     /// if none are pinned.
-    pub fn check_keys(&mut self, name: &str, in_profile: &str) -> FriendKeysCheck {
-        let found = PublicKeys::read(in_profile).ok();
+    pub fn check_keys(&mut self, name: &str, in_profile: &str) -> FriendKeysCheckResult {
+        let found = E2ePublicKeys::read(in_profile).ok();
         match (self.keys.get(name), found) {
-            (None, None) => FriendKeysCheck::NoKeys,
+            (None, None) => FriendKeysCheckResult::NoKeys,
             (None, Some(keys)) => {
                 self.keys.insert(name.to_owned(), keys.clone());
-                FriendKeysCheck::Known(keys)
+                FriendKeysCheckResult::Known(keys)
             }
-            (Some(pinned), Some(keys)) if *pinned == keys => FriendKeysCheck::Known(keys),
-            (Some(_), found) => FriendKeysCheck::Changed(found),
+            (Some(pinned), Some(keys)) if *pinned == keys => FriendKeysCheckResult::Known(keys),
+            (Some(_), found) => FriendKeysCheckResult::Changed(found),
         }
     }
 
     /// Pins what is in the friend's profile now (new keys, or none), because the user has agreed to
     /// it.
     pub fn accept_keys(&mut self, name: &str, in_profile: &str) {
-        match PublicKeys::read(in_profile) {
+        match E2ePublicKeys::read(in_profile) {
             Ok(keys) => self.keys.insert(name.to_owned(), keys),
             Err(_) => self.keys.remove(name),
         };
@@ -55,7 +55,7 @@ impl PinnedKeys {
 
     /// The pinned keys of a friend.
     #[must_use]
-    pub fn keys_of(&self, name: &str) -> Option<&PublicKeys> {
+    pub fn keys_of(&self, name: &str) -> Option<&E2ePublicKeys> {
         self.keys.get(name)
     }
 
@@ -73,7 +73,7 @@ impl PinnedKeys {
     /// hide a change.
     pub fn read(text: &str) -> Result<Self, E2eEncryptionError> {
         let texts: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| E2eEncryptionError::Broken)?;
-        let keys = texts.into_iter().map(|(name, text)| PublicKeys::read(&text).map(|keys| (name, keys)));
+        let keys = texts.into_iter().map(|(name, text)| E2ePublicKeys::read(&text).map(|keys| (name, keys)));
         Ok(Self { keys: keys.collect::<Result<_, _>>()? })
     }
 

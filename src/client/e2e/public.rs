@@ -15,12 +15,12 @@ const BITS_MAX: u32 = 4_096;
 
 /// An RSA key by its modulus.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RsaPublicKey {
+pub(super) struct E2eRsaPublicKey {
     modulus: Vec<u8>,
     kid: String,
 }
 
-impl RsaPublicKey {
+impl E2eRsaPublicKey {
     /// From a modulus in big-endian bytes.
     pub(super) fn new(modulus: Vec<u8>) -> Result<Self, E2eEncryptionError> {
         let [first, .., last] = modulus[..] else { return Err(E2eEncryptionError::Broken) };
@@ -72,12 +72,12 @@ impl RsaPublicKey {
 
 /// The public keys of a user: one for encryption, one for signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicKeys {
-    pub(super) encrypt: RsaPublicKey,
-    pub(super) sign: RsaPublicKey,
+pub struct E2ePublicKeys {
+    pub(super) encrypt: E2eRsaPublicKey,
+    pub(super) sign: E2eRsaPublicKey,
 }
 
-impl PublicKeys {
+impl E2ePublicKeys {
     /// Reads `rsaPublicKey` of a profile.
     ///
     /// # Errors
@@ -93,8 +93,8 @@ impl PublicKeys {
         }
         let key = |name: &str| value.get(name).ok_or(E2eEncryptionError::Broken);
         Ok(Self {
-            encrypt: RsaPublicKey::read(key("encrypt")?, "RSA-OAEP-256", "enc")?,
-            sign: RsaPublicKey::read(key("sign")?, "PS256", "sig")?,
+            encrypt: E2eRsaPublicKey::read(key("encrypt")?, "RSA-OAEP-256", "enc")?,
+            sign: E2eRsaPublicKey::read(key("sign")?, "PS256", "sig")?,
         })
     }
 
@@ -121,7 +121,7 @@ impl PublicKeys {
 /// The safety number of two users: twelve groups of five digits, the same for both. If both users
 /// see the same number, nobody has replaced their keys.
 #[must_use]
-pub fn safety_number(one: (&str, &PublicKeys), other: (&str, &PublicKeys)) -> String {
+pub fn safety_number(one: (&str, &E2ePublicKeys), other: (&str, &E2ePublicKeys)) -> String {
     let mut both = [one, other];
     both.sort_by_key(|(name, _)| *name);
     let mut hashed = Vec::new();

@@ -3,7 +3,7 @@
 
 use super::{ClientMachine, ClientMachineOutput, ClientPhase, LIMITED_MS, LoginCredential};
 use crate::client::connection_state::ConnectionState;
-use crate::client::error::{ClientEndReason, Refusal};
+use crate::client::error::{ClientEndReason, ServerRefusal};
 use crate::client::frames::{self, RequestFrame, ServerFrame};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
@@ -53,7 +53,7 @@ impl ClientMachine {
         }
     }
 
-    fn on_login_refused(&mut self, now: u64, refusal: &Refusal) {
+    fn on_login_refused(&mut self, now: u64, refusal: &ServerRefusal) {
         let text = refusal.text.clone();
         match refusal.code {
             Some(ErrorCode::Forbidden) => self.end(ClientEndReason::Forbidden(text)),

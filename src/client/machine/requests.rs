@@ -2,22 +2,22 @@
 //! again after a reconnect and when the server could not execute them, and given up when their time
 //! is over.
 
-use super::{ClientMachine, ClientMachineOutput, ClientPhase, RequestTicket};
+use super::{ClientMachine, ClientMachineOutput, ClientMachineTicket, ClientPhase};
 use crate::client::backoff::{Backoff, Jitter};
-use crate::client::error::{ClientEndReason, Error, Refusal};
+use crate::client::error::{ClientEndReason, Error, ServerRefusal};
 use crate::client::frames::{self, RequestAnswer, RequestFrame};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
 
 /// Identifies a request. Its id cannot, because the program chooses the ids.
-pub(super) type RequestSerial = u64;
+pub(super) type ClientMachineRequestSerial = u64;
 
 /// A request that is waiting.
 #[derive(Debug)]
-struct UnansweredRequest {
-    serial: RequestSerial,
+struct ClientUnansweredRequest {
+    serial: ClientMachineRequestSerial,
     /// `None` for a request of the library itself.
-    ticket: Option<RequestTicket>,
+    ticket: Option<ClientMachineTicket>,
     request: RequestFrame,
     deadline_ms: u64,
     /// Has it been written on the present connection? It is not answered yet.
@@ -26,28 +26,28 @@ struct UnansweredRequest {
     not_before_ms: u64,
     try_count: u32,
     /// The server's latest error for this request.
-    refusal: Option<Refusal>,
+    refusal: Option<ServerRefusal>,
 }
 
 /// An `MF` whose reason may follow.
 #[derive(Debug)]
-pub(super) struct UnexplainedFailure {
+pub(super) struct FailureAwaitingReason {
     pub(super) id: String,
-    pub(super) serial: RequestSerial,
+    pub(super) serial: ClientMachineRequestSerial,
 }
 
 /// All waiting requests, in the order in which they were begun.
 #[derive(Debug, Default)]
-pub(super) struct WaitingRequests {
-    all: Vec<UnansweredRequest>,
-    last_serial: RequestSerial,
+pub(super) struct ClientUnansweredRequests {
+    all: Vec<ClientUnansweredRequest>,
+    last_serial: ClientMachineRequestSerial,
 }
 
-impl WaitingRequests {
-    fn add(&mut self, ticket: Option<RequestTicket>, request: RequestFrame, deadline_ms: u64) {
+impl ClientUnansweredRequests {
+    fn add(&mut self, ticket: Option<ClientMachineTicket>, request: RequestFrame, deadline_ms: u64) {
         self.last_serial += 1;
         let (serial, is_written, not_before_ms, try_count, refusal) = (self.last_serial, false, 0, 0, None);
-        self.all.push(UnansweredRequest {
+        self.all.push(ClientUnansweredRequest {
             serial,
             ticket,
             request,
@@ -65,7 +65,7 @@ impl WaitingRequests {
     }
 
     /// Removes and returns the requests whose time is over.
-    pub(super) fn take_expired(&mut self, now: u64) -> Vec<(RequestTicket, Error)> {
+    pub(super) fn take_expired(&mut self, now: u64) -> Vec<(ClientMachineTicket, Error)> {
         let late = self.all.extract_if(.., |waiting| now >= waiting.deadline_ms);
         late.filter_map(|waiting| {
             let error = waiting.refusal.map_or(Error::TimedOut, Error::Refused);
@@ -76,8 +76,8 @@ impl WaitingRequests {
 
     /// Removes and returns the requests that must not be written again; the others wait for the
     /// next connection.
-    pub(super) fn on_connection_lost(&mut self) -> Vec<(RequestTicket, Error)> {
-        let lost: Vec<UnansweredRequest> = self
+    pub(super) fn on_connection_lost(&mut self) -> Vec<(ClientMachineTicket, Error)> {
+        let lost: Vec<ClientUnansweredRequest> = self
             .all
             .extract_if(.., |waiting| {
                 waiting.ticket.is_none() || (waiting.is_written && !waiting.request.is_repeatable)
@@ -87,7 +87,7 @@ impl WaitingRequests {
         lost.into_iter().filter_map(|waiting| Some((waiting.ticket?, Error::Unknown))).collect()
     }
 
-    pub(super) fn take_all(&mut self) -> Vec<RequestTicket> {
+    pub(super) fn take_all(&mut self) -> Vec<ClientMachineTicket> {
         self.all.drain(..).filter_map(|waiting| waiting.ticket).collect()
     }
 
@@ -97,13 +97,13 @@ impl WaitingRequests {
     }
 
     /// The largest request that was written: it must be the one that was too large.
-    pub(super) fn largest_written(&self) -> Option<RequestSerial> {
+    pub(super) fn largest_written(&self) -> Option<ClientMachineRequestSerial> {
         let written = self.all.iter().filter(|waiting| waiting.is_written);
         written.max_by_key(|waiting| waiting.request.envelope.len()).map(|waiting| waiting.serial)
     }
 
     pub(super) fn deadline(&self, online: bool) -> Option<u64> {
-        let retry = |waiting: &UnansweredRequest| {
+        let retry = |waiting: &ClientUnansweredRequest| {
             (online && !waiting.is_written && waiting.not_before_ms > 0).then_some(waiting.not_before_ms)
         };
         self.all.iter().flat_map(|waiting| retry(waiting).into_iter().chain([waiting.deadline_ms])).min()
@@ -115,7 +115,8 @@ impl WaitingRequests {
         let mut lines = Vec::new();
         for at in 0..self.all.len() {
             let waiting = &self.all[at];
-            let has_same_id = |other: &UnansweredRequest| other.is_written && other.request.id == waiting.request.id;
+            let has_same_id =
+                |other: &ClientUnansweredRequest| other.is_written && other.request.id == waiting.request.id;
             if waiting.is_written || now < waiting.not_before_ms {
                 continue;
             }
@@ -130,12 +131,12 @@ impl WaitingRequests {
         lines
     }
 
-    fn find_written(&self, fits: impl Fn(&UnansweredRequest) -> bool) -> Option<usize> {
+    fn find_written(&self, fits: impl Fn(&ClientUnansweredRequest) -> bool) -> Option<usize> {
         self.all.iter().position(|waiting| waiting.is_written && fits(waiting))
     }
 
     /// The server could not execute the request: it is tried again later.
-    fn retry_later(&mut self, at: usize, now: u64, refusal: &Refusal, backoff: Backoff, jitter: &mut Jitter) {
+    fn retry_later(&mut self, at: usize, now: u64, refusal: &ServerRefusal, backoff: Backoff, jitter: &mut Jitter) {
         let waiting = &mut self.all[at];
         waiting.is_written = false;
         waiting.try_count = waiting.try_count.saturating_add(1);
@@ -147,7 +148,7 @@ impl WaitingRequests {
 }
 
 impl ClientMachine {
-    pub(super) fn begin(&mut self, now: u64, ticket: RequestTicket, request: RequestFrame) {
+    pub(super) fn begin(&mut self, now: u64, ticket: ClientMachineTicket, request: RequestFrame) {
         if self.is_ended() {
             self.out.push(ClientMachineOutput::Done(ticket, Err(Error::Ended(ClientEndReason::Closed))));
             return;
@@ -163,7 +164,7 @@ impl ClientMachine {
     }
 
     /// Ends a request of the program, or of the library itself.
-    pub(super) fn finish(&mut self, serial: RequestSerial, result: Result<RequestAnswer, Error>) {
+    pub(super) fn finish(&mut self, serial: ClientMachineRequestSerial, result: Result<RequestAnswer, Error>) {
         if let Some(at) = self.requests.find_written(|waiting| waiting.serial == serial)
             && let Some(ticket) = self.requests.all.remove(at).ticket
         {
@@ -172,13 +173,13 @@ impl ClientMachine {
     }
 
     pub(super) fn reply(&mut self, now: u64, kind: &str, id: &str, content: &Value) {
-        let answers = |UnansweredRequest { request, .. }: &UnansweredRequest| {
+        let answers = |ClientUnansweredRequest { request, .. }: &ClientUnansweredRequest| {
             request.id == id
                 && (request.answer == kind || (request.answer == "RE_GETUSER_SUC" && kind == "RE_GETUSER_FAILED"))
         };
         let Some(at) = self.requests.find_written(answers) else { return };
         if kind == "RE_MESSAGE" && content.as_str() != Some("MS") {
-            self.suspect = Some(UnexplainedFailure { id: id.to_owned(), serial: self.requests.all[at].serial });
+            self.suspect = Some(FailureAwaitingReason { id: id.to_owned(), serial: self.requests.all[at].serial });
             // The answer to this heartbeat arrives after the frame that gives the reason, if there
             // is one.
             let id = self.own_id();
@@ -218,7 +219,7 @@ impl ClientMachine {
     }
 
     /// Handles an RE_ERROR that has an id.
-    pub(super) fn error(&mut self, now: u64, id: &str, refusal: &Refusal) {
+    pub(super) fn error(&mut self, now: u64, id: &str, refusal: &ServerRefusal) {
         if refusal.code == Some(ErrorCode::NotLoggedIn) {
             // The server no longer counts this connection as logged in; it has executed none of the
             // requests.

@@ -34,7 +34,7 @@ impl TestClientMachine {
 
     fn connect(&mut self) {
         assert_eq!(self.tick(), [ClientMachineOutput::Connect]);
-        self.machine.handle(self.now, MachineInput::Connected);
+        self.machine.handle(self.now, ClientMachineInput::Connected);
     }
 
     fn tick(&mut self) -> Vec<ClientMachineOutput> {
@@ -42,14 +42,14 @@ impl TestClientMachine {
         self.machine.take()
     }
 
-    fn handle(&mut self, input: MachineInput) -> Vec<ClientMachineOutput> {
+    fn handle(&mut self, input: ClientMachineInput) -> Vec<ClientMachineOutput> {
         self.machine.handle(self.now, input);
         self.machine.take()
     }
 
     fn frame(&mut self, kind: &str, content: &Value) -> Vec<ClientMachineOutput> {
         let frame = ServerFrame::read(&json!({"TYPE": kind, "CONTENT": content}).to_string()).unwrap();
-        self.handle(MachineInput::Frame(frame))
+        self.handle(ClientMachineInput::Frame(frame))
     }
 
     fn reply(&mut self, kind: &str, id: &str, content: &str) -> Vec<ClientMachineOutput> {
@@ -64,8 +64,8 @@ impl TestClientMachine {
         self.frame("4", &json!({"messageId": id, "sender": "bob", "receiver": "ann", "time": time, "content": "x"}))
     }
 
-    fn begin(&mut self, ticket: RequestTicket, id: &str) -> Vec<ClientMachineOutput> {
-        self.handle(MachineInput::Begin(ticket, RequestFrame::message(id, "ann", "bob", "x")))
+    fn begin(&mut self, ticket: ClientMachineTicket, id: &str) -> Vec<ClientMachineOutput> {
+        self.handle(ClientMachineInput::Begin(ticket, RequestFrame::message(id, "ann", "bob", "x")))
     }
 
     /// Advances the clock until the machine does something at its deadline.
@@ -80,7 +80,7 @@ impl TestClientMachine {
     }
 }
 
-fn done(outputs: &[ClientMachineOutput]) -> Vec<(RequestTicket, &Result<RequestAnswer, Error>)> {
+fn done(outputs: &[ClientMachineOutput]) -> Vec<(ClientMachineTicket, &Result<RequestAnswer, Error>)> {
     let done = outputs.iter().filter_map(|output| match output {
         ClientMachineOutput::Done(ticket, result) => Some((*ticket, result)),
         _ => None,
@@ -136,7 +136,7 @@ fn a_token_that_is_too_large_for_a_log_in_is_not_sent_again() {
     assert_eq!(run.machine.take(), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
     run.error("", "TOO_LARGE");
     assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
-    assert_eq!(run.handle(MachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
+    assert_eq!(run.handle(ClientMachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
 }
 
 #[test]
@@ -153,10 +153,10 @@ fn a_wrong_password_ends_it() {
 #[test]
 fn a_password_that_was_changed_elsewhere_ends_it() {
     let mut run = TestClientMachine::online();
-    run.handle(MachineInput::Lost("gone".into()));
+    run.handle(ClientMachineInput::Lost("gone".into()));
     let outputs = run.sleep();
     assert_eq!(outputs, [ClientMachineOutput::Connect]);
-    assert_eq!(run.handle(MachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
+    assert_eq!(run.handle(ClientMachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
     run.reply("RE_SIGNUP", "log-in", "LF");
     assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
     run.reply("RE_SIGNUP", "log-in", "LF");
@@ -192,7 +192,7 @@ fn it_ends_when_the_user_is_elsewhere_and_when_the_operator_says_so() {
         let outputs = run.error("", code);
         assert_eq!(end(&outputs), Some(&expected));
         assert_eq!(done(&outputs), [(1, &Err(Error::Ended(expected.clone())))]);
-        assert!(run.handle(MachineInput::Lost("closed".into())).is_empty());
+        assert!(run.handle(ClientMachineInput::Lost("closed".into())).is_empty());
         assert_eq!(run.machine.deadline(), None);
     }
 }
@@ -214,19 +214,22 @@ fn delays_grow_until_a_connection_holds() {
     let mut most = 0;
     for _ in 0..12 {
         assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
-        most = most.max(offline_ms(&run.handle(MachineInput::Lost("refused".into()))));
+        most = most.max(offline_ms(&run.handle(ClientMachineInput::Lost("refused".into()))));
     }
     assert!((30_000..=60_000).contains(&most), "{most}");
     let reconnect = |run: &mut TestClientMachine| {
         run.sleep();
-        run.handle(MachineInput::Connected);
+        run.handle(ClientMachineInput::Connected);
         run.reply("RE_SIGNUP", "log-in", "LS");
     };
     reconnect(&mut run);
-    assert!(offline_ms(&run.handle(MachineInput::Lost("at once".into()))) >= 30_000, "a log-in alone changes nothing");
+    assert!(
+        offline_ms(&run.handle(ClientMachineInput::Lost("at once".into()))) >= 30_000,
+        "a log-in alone changes nothing"
+    );
     reconnect(&mut run);
     run.now += GOOD_MS;
-    assert!(offline_ms(&run.handle(MachineInput::Lost("later".into()))) <= 2_000);
+    assert!(offline_ms(&run.handle(ClientMachineInput::Lost("later".into()))) <= 2_000);
 }
 
 #[test]
@@ -236,7 +239,7 @@ fn a_heartbeat_every_30_s_and_silence_ends_the_connection() {
     for n in 1..=3 {
         let outputs = run.sleep();
         assert_eq!((sent(&outputs)[0]["TYPE"].as_str(), run.now - began), (Some("0"), n * 30_000));
-        run.handle(MachineInput::Bytes);
+        run.handle(ClientMachineInput::Bytes);
     }
     run.sleep();
     let outputs = run.sleep();
@@ -265,9 +268,9 @@ fn a_message_is_sent_again_under_its_id_until_it_is_promised() {
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
     assert_eq!(ids(&outputs), ["m1", "m2"]);
     assert_eq!(done(&run.reply("RE_MESSAGE", "m2", "MS")), [(2, &Ok(RequestAnswer::Taken))]);
-    run.handle(MachineInput::Lost("gone".into()));
+    run.handle(ClientMachineInput::Lost("gone".into()));
     run.sleep();
-    run.handle(MachineInput::Connected);
+    run.handle(ClientMachineInput::Connected);
     assert_eq!(ids(&run.reply("RE_SIGNUP", "log-in", "LS")), ["m1"]);
     // The store is unavailable: the next try is after 1 to 2 s, and each later one after twice the
     // delay.
@@ -289,7 +292,7 @@ fn a_message_that_a_server_refuses_because_it_stops_is_sent_to_the_next_one() {
     assert!(done(&run.error("m1", "SHUTTING_DOWN")).is_empty());
     run.error("", "SHUTTING_DOWN");
     assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
-    run.handle(MachineInput::Connected);
+    run.handle(ClientMachineInput::Connected);
     assert_eq!(sent(&run.reply("RE_SIGNUP", "log-in", "LS"))[0]["CONTENT"]["messageId"], "m1");
 }
 
@@ -327,12 +330,12 @@ fn time_ends_a_request_with_the_last_word_about_it() {
 fn a_request_that_is_not_repeatable_is_not_sent_twice() {
     let mut run = TestClientMachine::online();
     let request = RequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).not_repeatable();
-    run.handle(MachineInput::Begin(1, request.clone()));
-    assert_eq!(done(&run.handle(MachineInput::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
+    run.handle(ClientMachineInput::Begin(1, request.clone()));
+    assert_eq!(done(&run.handle(ClientMachineInput::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
     // A request that was not written can wait.
-    assert!(run.handle(MachineInput::Begin(2, request)).is_empty());
+    assert!(run.handle(ClientMachineInput::Begin(2, request)).is_empty());
     run.sleep();
-    run.handle(MachineInput::Connected);
+    run.handle(ClientMachineInput::Connected);
     assert_eq!(sent(&run.reply("RE_SIGNUP", "log-in", "LS")).len(), 1);
     assert_eq!(done(&run.reply("RE_PASSWORD", "p", "changed")), [(2, &Ok(RequestAnswer::Text("changed".into())))]);
 }
@@ -340,10 +343,10 @@ fn a_request_that_is_not_repeatable_is_not_sent_twice() {
 #[test]
 fn either_password_may_hold_while_it_is_changed() {
     let mut run = TestClientMachine::online();
-    run.handle(MachineInput::Order(ClientMachineOrder::Password(PasswordOrHash::Hash("new".into()))));
-    run.handle(MachineInput::Lost("gone".into()));
+    run.handle(ClientMachineInput::Order(ClientMachineOrder::Password(ClientPassword::Hash("new".into()))));
+    run.handle(ClientMachineInput::Lost("gone".into()));
     run.sleep();
-    run.handle(MachineInput::Connected);
+    run.handle(ClientMachineInput::Connected);
     run.reply("RE_SIGNUP", "log-in", "LF");
     assert_eq!(run.error("x", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(LoginCredential::NewPassword)]);
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
@@ -354,15 +357,15 @@ fn either_password_may_hold_while_it_is_changed() {
 fn two_requests_with_one_id_wait_for_each_other() {
     let mut run = TestClientMachine::online();
     let accept = |from: &str| RequestFrame::friend("2", "f1", from, "ann", "");
-    assert_eq!(sent(&run.handle(MachineInput::Begin(1, accept("bob")))).len(), 1);
-    assert!(sent(&run.handle(MachineInput::Begin(2, accept("cy")))).is_empty());
+    assert_eq!(sent(&run.handle(ClientMachineInput::Begin(1, accept("bob")))).len(), 1);
+    assert!(sent(&run.handle(ClientMachineInput::Begin(2, accept("cy")))).is_empty());
     let outputs = run.reply("RE_FRI_REQ", "f1", "17");
     assert_eq!(done(&outputs), [(1, &Ok(RequestAnswer::Time(17)))]);
     assert_eq!(sent(&outputs)[0]["CONTENT"]["sender"], "cy");
     // A request that is to be tried again waits for a newer one with the same id, and the machine
     // is not woken for it all the time.
     run.error("f1", "UNAVAILABLE");
-    assert_eq!(sent(&run.handle(MachineInput::Begin(3, accept("dan")))).len(), 1);
+    assert_eq!(sent(&run.handle(ClientMachineInput::Begin(3, accept("dan")))).len(), 1);
     run.now += 5_000;
     assert!(run.tick().is_empty());
     assert!(run.machine.deadline().unwrap() > run.now);
@@ -375,7 +378,7 @@ fn a_push_is_given_once_and_acked_when_it_is_dealt_with() {
     let [ClientMachineOutput::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
     assert!(run.push("m1", "1").is_empty(), "sent again while the program has it");
     let done_with =
-        |acked| MachineInput::DoneWith { key: push.key(), message_id: "m1".into(), sender: "bob".into(), acked };
+        |acked| ClientMachineInput::DoneWith { key: push.key(), message_id: "m1".into(), sender: "bob".into(), acked };
     assert!(run.handle(done_with(false)).is_empty());
     assert_eq!(run.push("m1", "1").len(), 1, "not dealt with: given again");
     let acks = sent(&run.handle(done_with(true)));
@@ -391,13 +394,13 @@ fn an_ack_that_cannot_be_sent_is_made_up_for_after_the_reconnect() {
     let outputs = run.push("m1", "1");
     let [ClientMachineOutput::Push(push)] = &outputs[..] else { panic!("{outputs:?}") };
     let key = push.key();
-    run.handle(MachineInput::Lost("gone".into()));
+    run.handle(ClientMachineInput::Lost("gone".into()));
     assert!(
-        run.handle(MachineInput::DoneWith { key, message_id: "m1".into(), sender: "bob".into(), acked: true })
+        run.handle(ClientMachineInput::DoneWith { key, message_id: "m1".into(), sender: "bob".into(), acked: true })
             .is_empty()
     );
     run.sleep();
-    run.handle(MachineInput::Connected);
+    run.handle(ClientMachineInput::Connected);
     run.reply("RE_SIGNUP", "log-in", "LS");
     assert!(matches!(run.push("m1", "1")[..], [ClientMachineOutput::AckAgain(_)]));
 }
@@ -405,10 +408,10 @@ fn an_ack_that_cannot_be_sent_is_made_up_for_after_the_reconnect() {
 #[test]
 fn presence_is_watched_again_after_a_reconnect() {
     let mut run = TestClientMachine::online();
-    run.handle(MachineInput::Order(ClientMachineOrder::Watch));
-    run.handle(MachineInput::Lost("gone".into()));
+    run.handle(ClientMachineInput::Order(ClientMachineOrder::Watch));
+    run.handle(ClientMachineInput::Lost("gone".into()));
     run.sleep();
-    run.handle(MachineInput::Connected);
+    run.handle(ClientMachineInput::Connected);
     let asked = sent(&run.reply("RE_SIGNUP", "log-in", "LS"));
     assert_eq!((&asked[0]["TYPE"], &asked[0]["CONTENT"]["watch"]), (&json!("ROSTER"), &json!(true)));
     let page =
@@ -425,7 +428,7 @@ fn presence_is_watched_again_after_a_reconnect() {
 #[test]
 fn a_refused_request_of_the_library_ends_no_other_one() {
     let mut run = TestClientMachine::new(false, true);
-    run.handle(MachineInput::Order(ClientMachineOrder::Watch));
+    run.handle(ClientMachineInput::Order(ClientMachineOrder::Watch));
     run.connect();
     let asked = sent(&run.reply("RE_SIGNUP", "log-in", "LS"));
     assert_eq!([&asked[0]["TYPE"], &asked[1]["TYPE"]], ["TOKEN", "ROSTER"]);
@@ -447,9 +450,9 @@ fn nonsense_of_the_server_harms_nothing() {
     ] {
         assert!(run.reply(kind, id, content).is_empty(), "{kind}");
     }
-    run.handle(MachineInput::Begin(1, RequestFrame::friend("1", "f", "ann", "bob", "")));
+    run.handle(ClientMachineInput::Begin(1, RequestFrame::friend("1", "f", "ann", "bob", "")));
     assert!(matches!(done(&run.reply("RE_FRI_REQ", "f", "soon"))[..], [(1, Err(Error::BadAnswer(_)))]));
-    let outputs = run.handle(MachineInput::Garbage);
+    let outputs = run.handle(ClientMachineInput::Garbage);
     assert_eq!(outputs[0], ClientMachineOutput::Disconnect);
     // The client leaves a server on which the user is no longer logged in.
     let mut run = TestClientMachine::online();

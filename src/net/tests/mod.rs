@@ -13,9 +13,9 @@ mod trouble;
 mod turns;
 mod websocket;
 
-use super::hub::{ConnectionLimits, Hub};
+use super::hub::{ConnectionHub, ConnectionLimits};
 use super::socket::NonblockingStream;
-use super::state::{HubListFlags, WriteState};
+use super::state::{ConnectionListFlags, WriteState};
 use crate::chat::ChatCore;
 use crate::chat::contract::{ConnId, CoreSettings, Job, JobOutcome, PushPage, TurnTimestamp};
 use crate::protocol::field::{Secret, UserName};
@@ -181,7 +181,7 @@ impl TestClient {
 
 /// A hub, its clock and its clients.
 struct TestConnectionHub {
-    hub: Hub<FakeSocket>,
+    hub: ConnectionHub<FakeSocket>,
     now_ms: u64,
     clients: Vec<(ConnId, TestClient)>,
     seed: u64,
@@ -220,7 +220,7 @@ impl TestConnectionHub {
             requests_before_login_max: 1_000_000,
             ..CoreSettings::default()
         };
-        let hub = Hub::new(ChatCore::new(rules, 1, [1, 2]), bounds, [1, 2]);
+        let hub = ConnectionHub::new(ChatCore::new(rules, 1, [1, 2]), bounds, [1, 2]);
         Self { hub, now_ms: 0, clients: Vec::new(), seed, piece_max, store_answers: true, waiting: Vec::new() }
     }
 
@@ -285,20 +285,23 @@ impl TestConnectionHub {
     }
 }
 
-impl Hub<FakeSocket> {
+impl ConnectionHub<FakeSocket> {
     /// Invariants of the hub's own lists.
     fn chat_is_sound(&self) {
         for id in self.conns.keys() {
             let conn = self.conns.get(id).unwrap();
             assert_eq!(
-                conn.lists.has(HubListFlags::TO_READ),
+                conn.lists.has(ConnectionListFlags::TO_READ),
                 self.work.will_read(id),
                 "it knows whether it is on that list"
             );
-            let dirty = conn.lists.has(HubListFlags::TO_WRITE);
+            let dirty = conn.lists.has(ConnectionListFlags::TO_WRITE);
             assert_eq!(dirty, self.work.dirty_from(0).contains(&id), "it knows whether it is on that list");
             assert!(!dirty, "every dirty connection was written before the end of the turn");
-            assert!(conn.is_open() || conn.lists.has(HubListFlags::LINGERING), "a closing connection has a deadline");
+            assert!(
+                conn.is_open() || conn.lists.has(ConnectionListFlags::LINGERING),
+                "a closing connection has a deadline"
+            );
             assert!(!conn.has_output() || conn.write != WriteState::Free, "output that waits, waits for the edge");
         }
     }

@@ -1,8 +1,8 @@
 //! Reads the requests about the user's own account.
 
 use super::{
-    DESCRIPTION, EMAIL, FaultText, LOCATION, LONG_TEXT_BYTES_MAX, NICK_NAME, PICTURE, PICTURE_BYTES_MAX, PUBLIC_KEY,
-    RequestType, SHORT_TEXT_BYTES_MAX, UnparsedContentFields, secret,
+    BadFieldExplanation, DESCRIPTION, EMAIL, LOCATION, LONG_TEXT_BYTES_MAX, NICK_NAME, PICTURE, PICTURE_BYTES_MAX,
+    PUBLIC_KEY, RequestType, SHORT_TEXT_BYTES_MAX, UnparsedContentFields, secret,
 };
 use crate::protocol::account::{AccountRequest, BlockVerb, ProfileChange};
 
@@ -27,7 +27,7 @@ pub(super) fn keys(request_type: RequestType) -> &'static [&'static str] {
 pub(super) fn request<'a>(
     request_type: RequestType,
     values: &UnparsedContentFields<'a>,
-) -> Result<AccountRequest<'a>, FaultText> {
+) -> Result<AccountRequest<'a>, BadFieldExplanation> {
     match request_type {
         RequestType::Roster => roster(values),
         RequestType::Profile => profile(values).map(|change| AccountRequest::Profile(Box::new(change))),
@@ -37,7 +37,7 @@ pub(super) fn request<'a>(
     }
 }
 
-fn roster<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, FaultText> {
+fn roster<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, BadFieldExplanation> {
     let watch = match values.raw[1] {
         None | Some("false") => false,
         Some("true") => true,
@@ -46,7 +46,7 @@ fn roster<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, 
     Ok(AccountRequest::Roster { after: values.name(0, "after must be a user name, as a string")?, watch })
 }
 
-fn profile(values: &UnparsedContentFields<'_>) -> Result<ProfileChange, FaultText> {
+fn profile(values: &UnparsedContentFields<'_>) -> Result<ProfileChange, BadFieldExplanation> {
     Ok(ProfileChange {
         email_address: values.optional_value(0, SHORT_TEXT_BYTES_MAX, EMAIL)?,
         nick_name: values.optional_value(1, SHORT_TEXT_BYTES_MAX, NICK_NAME)?,
@@ -57,7 +57,7 @@ fn profile(values: &UnparsedContentFields<'_>) -> Result<ProfileChange, FaultTex
     })
 }
 
-fn password<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, FaultText> {
+fn password<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, BadFieldExplanation> {
     let old = values.text(0, "CONTENT lacks the key old", "old must be a string")?;
     let new = values.text(1, "CONTENT lacks the key new", "new must be a string")?;
     let old = secret(&old, "old must have 1 to 256 bytes")?;
@@ -65,7 +65,7 @@ fn password<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>
     Ok(AccountRequest::Password { old, new })
 }
 
-fn block<'a>(values: &UnparsedContentFields<'a>) -> Result<BlockVerb<'a>, FaultText> {
+fn block<'a>(values: &UnparsedContentFields<'a>) -> Result<BlockVerb<'a>, BadFieldExplanation> {
     let block = values.name(0, "block must be a user name, as a string")?;
     let unblock = values.name(1, "unblock must be a user name, as a string")?;
     match (block, unblock) {
@@ -76,7 +76,7 @@ fn block<'a>(values: &UnparsedContentFields<'a>) -> Result<BlockVerb<'a>, FaultT
     }
 }
 
-fn account<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, FaultText> {
+fn account<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, BadFieldExplanation> {
     if values.text(0, "CONTENT lacks the key want", "want must be a string")? != "delete" {
         return Err("want must be delete");
     }

@@ -1,7 +1,7 @@
 //! Writes rosters, lists of blocked users, and PRESENCE.
 
 use super::FrameWriter;
-use crate::protocol::account::{RosterFriend, RosterFriendRequest, RosterWithPresence};
+use crate::protocol::account::{RosterReplyFriend, RosterReplyFriendRequest, RosterReplyWithPresence};
 use crate::protocol::field::UserName;
 use crate::protocol::request::JsonContentForm;
 
@@ -26,7 +26,7 @@ impl FrameWriter<'_> {
     }
 }
 
-fn write_friend(frame: &mut FrameWriter<'_>, friend: &RosterFriend, online: bool) {
+fn write_friend(frame: &mut FrameWriter<'_>, friend: &RosterReplyFriend, online: bool) {
     frame.raw(b"{");
     frame.string("userName", friend.user_name.as_str());
     frame.comma();
@@ -38,7 +38,7 @@ fn write_friend(frame: &mut FrameWriter<'_>, friend: &RosterFriend, online: bool
     frame.raw(b"}");
 }
 
-fn write_pending(frame: &mut FrameWriter<'_>, entry: &RosterFriendRequest) {
+fn write_pending(frame: &mut FrameWriter<'_>, entry: &RosterReplyFriendRequest) {
     frame.raw(b"{");
     frame.string("userName", entry.user_name.as_str());
     frame.comma();
@@ -50,7 +50,10 @@ fn write_pending(frame: &mut FrameWriter<'_>, entry: &RosterFriendRequest) {
     frame.raw(b"}");
 }
 
-pub(super) fn write_roster(frame: &mut FrameWriter<'_>, RosterWithPresence { roster, online }: &RosterWithPresence) {
+pub(super) fn write_roster(
+    frame: &mut FrameWriter<'_>,
+    RosterReplyWithPresence { roster, online }: &RosterReplyWithPresence,
+) {
     frame.content_object(|frame| {
         let friends = roster.friends.iter().zip(online);
         frame.list("friends", friends, |frame, (friend, online)| write_friend(frame, friend, *online));
@@ -87,7 +90,7 @@ pub fn write_presence(out: &mut Vec<u8>, form: JsonContentForm, user: &UserName,
 mod tests {
     use super::super::{Reply, write_reply};
     use super::*;
-    use crate::protocol::account::Roster;
+    use crate::protocol::account::RosterReply;
     use serde_json::{Value, json};
 
     fn name(name: &str) -> UserName {
@@ -101,21 +104,24 @@ mod tests {
     }
 
     fn roster(odd: &str) -> Reply {
-        let friend =
-            |user: &str| RosterFriend { user_name: name(user), nick_name: odd.into(), profile_picture: "p".into() };
-        let request = |user: &str| RosterFriendRequest {
+        let friend = |user: &str| RosterReplyFriend {
+            user_name: name(user),
+            nick_name: odd.into(),
+            profile_picture: "p".into(),
+        };
+        let request = |user: &str| RosterReplyFriendRequest {
             user_name: name(user),
             message_id: "f1".into(),
             content: odd.into(),
             time_ms: 1_652_791_027_673,
         };
-        let roster = Roster {
+        let roster = RosterReply {
             friends: vec![friend("ann"), friend("bob")],
             has_more: true,
             incoming: vec![request("cid")],
             outgoing: Vec::new(),
         };
-        Reply::Roster(Box::new(RosterWithPresence { roster, online: vec![true, false] }))
+        Reply::Roster(Box::new(RosterReplyWithPresence { roster, online: vec![true, false] }))
     }
 
     #[test]

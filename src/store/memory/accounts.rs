@@ -1,10 +1,10 @@
 //! The tables of accounts and deletions.
 
 use super::{MemoryStore, MemoryTables, RollbackEntry};
-use crate::chat::contract::{ProfileChange, StoredPushInfo};
+use crate::chat::contract::{MailboxPushSummary, ProfileChange};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::store::StoreError;
-use crate::store::accounts::{AccountAuthData, AccountTable};
+use crate::store::accounts::{AccountAuthData, AccountRepository};
 
 /// The entry of an account.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl MemoryTables {
     }
 }
 
-impl AccountTable for MemoryStore {
+impl AccountRepository for MemoryStore {
     fn account(&mut self, user: &UserName) -> Result<Option<AccountAuthData>, StoreError> {
         Ok(self.tables().account(user).cloned())
     }
@@ -150,7 +150,7 @@ impl AccountTable for MemoryStore {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPushInfo>, Option<u64>), StoreError> {
+    ) -> Result<(Vec<MailboxPushSummary>, Option<u64>), StoreError> {
         let tables = self.tables();
         let list = tables.pushes.get(user).into_iter().flat_map(|list| list.range(after_seq.saturating_add(1)..));
         let (mut pushes, mut count, mut last_seq) = (Vec::new(), 0, None);
@@ -158,7 +158,7 @@ impl AccountTable for MemoryStore {
             (count, last_seq) = (count + 1, Some(seq));
             if push.id() == id {
                 let (sender, kind, time_ms) = (super::name(push.sender())?, push.kind, push.time_ms);
-                pushes.push(StoredPushInfo { seq, sender, kind, time_ms });
+                pushes.push(MailboxPushSummary { seq, sender, kind, time_ms });
             }
         }
         Ok((pushes, last_seq.filter(|_| count >= rows_max)))

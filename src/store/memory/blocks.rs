@@ -3,7 +3,7 @@
 use super::{MemoryStore, MemoryTables, RollbackEntry};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::blocks::BlockedUserTable;
+use crate::store::blocks::BlockedUserRepository;
 
 impl MemoryTables {
     pub(super) fn blocks(&self, user: &UserName, other: &UserName) -> bool {
@@ -30,7 +30,7 @@ impl MemoryTables {
     }
 }
 
-impl BlockedUserTable for MemoryStore {
+impl BlockedUserRepository for MemoryStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
         Ok(self.tables().blocked.get(user).into_iter().flatten().cloned().collect())
     }

@@ -4,13 +4,13 @@ use super::{MemoryStore, MemoryTables, RequestPair, RollbackEntry, name};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, FriendshipTable, UserRelation};
+use crate::store::friendship::{FriendshipRepository, StoredFriendRequest, UserRelation};
 use std::collections::{BTreeSet, HashMap};
 
 /// A pending request, with its text.
 #[derive(Clone, Debug)]
-pub(super) struct StoredRequest {
-    pub(super) friend_request: FriendRequest,
+pub(super) struct FriendRequestWithText {
+    pub(super) friend_request: StoredFriendRequest,
     pub(super) text: Box<str>,
 }
 
@@ -45,14 +45,18 @@ impl MemoryTables {
     }
 
     /// Sets or removes the pending request of a pair; gives the previous one.
-    pub(super) fn put_request(&mut self, pair: RequestPair, request: Option<StoredRequest>) -> Option<StoredRequest> {
+    pub(super) fn put_request(
+        &mut self,
+        pair: RequestPair,
+        request: Option<FriendRequestWithText>,
+    ) -> Option<FriendRequestWithText> {
         let before = self.requests.remove(&pair);
         let (receiver, sender) = &pair;
-        if let Some(StoredRequest { friend_request, .. }) = &before {
+        if let Some(FriendRequestWithText { friend_request, .. }) = &before {
             remove(&mut self.requests_by_sender, sender, friend_request.seq, receiver);
             remove(&mut self.requests_by_receiver, receiver, friend_request.seq, sender);
         }
-        if let Some(StoredRequest { friend_request, .. }) = &request {
+        if let Some(FriendRequestWithText { friend_request, .. }) = &request {
             insert(&mut self.requests_by_sender, sender, friend_request.seq, receiver);
             if !friend_request.is_hidden {
                 insert(&mut self.requests_by_receiver, receiver, friend_request.seq, sender);
@@ -64,13 +68,13 @@ impl MemoryTables {
         before
     }
 
-    fn change_request(&mut self, pair: &RequestPair, request: Option<StoredRequest>) {
+    fn change_request(&mut self, pair: &RequestPair, request: Option<FriendRequestWithText>) {
         let before = self.put_request(pair.clone(), request);
         self.undo.push(RollbackEntry::Request(pair.clone(), before));
     }
 }
 
-impl FriendshipTable for MemoryStore {
+impl FriendshipRepository for MemoryStore {
     fn relation(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let tables = self.tables();
         let are_friends = tables.friends.get(user).is_some_and(|friends| friends.contains(other));
@@ -96,7 +100,7 @@ impl FriendshipTable for MemoryStore {
         Ok(())
     }
 
-    fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError> {
+    fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<StoredFriendRequest>, StoreError> {
         Ok(self
             .tables()
             .requests
@@ -118,8 +122,9 @@ impl FriendshipTable for MemoryStore {
         if tables.requests.contains_key(&pair) {
             return Err(StoreError::Refused("a request of the same two is pending".into()));
         }
-        let friend_request = FriendRequest { id: push.id().into(), time_ms: push.time_ms, seq: push.seq, is_hidden };
-        tables.change_request(&pair, Some(StoredRequest { friend_request, text: push.content().into() }));
+        let friend_request =
+            StoredFriendRequest { id: push.id().into(), time_ms: push.time_ms, seq: push.seq, is_hidden };
+        tables.change_request(&pair, Some(FriendRequestWithText { friend_request, text: push.content().into() }));
         Ok(())
     }
 

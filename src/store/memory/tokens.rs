@@ -3,7 +3,7 @@
 use super::{MemoryStore, MemoryTables, RollbackEntry};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::token::{ResumeTokenTable, StoredToken, TokenHash};
+use crate::store::token::{ResumeTokenRepository, StoredToken, TokenHash};
 
 impl MemoryTables {
     /// Changes the tokens of a user.
@@ -24,7 +24,7 @@ impl MemoryTables {
     }
 }
 
-impl ResumeTokenTable for MemoryStore {
+impl ResumeTokenRepository for MemoryStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<StoredToken>, StoreError> {
         Ok(self.tables().tokens.get(user).cloned().unwrap_or_default())
     }

@@ -2,11 +2,11 @@
 
 use super::MysqlStore;
 use super::values::{bytes, corrupt_error, name, number, text};
-use crate::chat::contract::{ProfileChange, StoredPushInfo};
+use crate::chat::contract::{MailboxPushSummary, ProfileChange};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::StoreError;
-use crate::store::accounts::{AccountAuthData, AccountTable, BANNED, DELETED, state_of};
+use crate::store::accounts::{AccountAuthData, AccountRepository, BANNED, DELETED, state_of};
 use mysql::Value;
 
 const THERE: &str = "SELECT user_name FROM accounts WHERE user_name IN (?, ?) AND state < 2";
@@ -24,7 +24,7 @@ const REQUESTS: &str = "(SELECT sender, receiver FROM friend_requests FORCE INDE
 const WITH_ID: &str = "SELECT seq, message_id, sender, kind, time_ms FROM pushes FORCE INDEX (by_receiver) \
                        WHERE receiver = ? AND seq > ? ORDER BY seq LIMIT ?";
 
-impl AccountTable for MysqlStore {
+impl AccountRepository for MysqlStore {
     fn account(&mut self, user: &UserName) -> Result<Option<AccountAuthData>, StoreError> {
         let sql = "SELECT password_hash, state FROM accounts WHERE user_name = ?";
         let Some(row) = self.row(sql, vec![bytes(user.as_str())])? else {
@@ -106,7 +106,7 @@ impl AccountTable for MysqlStore {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPushInfo>, Option<u64>), StoreError> {
+    ) -> Result<(Vec<MailboxPushSummary>, Option<u64>), StoreError> {
         let params = vec![bytes(user.as_str()), Value::UInt(after_seq), Value::UInt(rows_max.into())];
         let rows = self.rows(WITH_ID, params)?;
         let mut pushes = Vec::new();
@@ -114,7 +114,7 @@ impl AccountTable for MysqlStore {
             if text(row, 1)? == id {
                 let kind = u8::try_from(number(row, 3)?).ok().and_then(PushKind::from_code);
                 let kind = kind.ok_or_else(|| corrupt_error("an unknown kind of push"))?;
-                pushes.push(StoredPushInfo {
+                pushes.push(MailboxPushSummary {
                     seq: number(row, 0)?,
                     sender: name(row, 2)?,
                     kind,

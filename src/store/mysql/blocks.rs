@@ -4,7 +4,7 @@ use super::MysqlStore;
 use super::values::{bytes, name, number};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::blocks::BlockedUserTable;
+use crate::store::blocks::BlockedUserRepository;
 use mysql::Value;
 
 const OF_USER: &str = "SELECT blocked_name FROM blocks WHERE user_name = ? ORDER BY blocked_name";
@@ -14,7 +14,7 @@ const HIDDEN_PUSHES: &str = "SELECT pushes.receiver, pushes.seq FROM friend_requ
                              AND pushes.receiver = friend_requests.receiver AND pushes.sender = friend_requests.sender \
                              WHERE friend_requests.hidden = 1 LIMIT ?";
 
-impl BlockedUserTable for MysqlStore {
+impl BlockedUserRepository for MysqlStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
         let rows = self.rows(OF_USER, vec![bytes(user.as_str())])?;
         rows.iter().map(|row| name(row, 0)).collect()

@@ -3,7 +3,7 @@
 
 use super::cluster_checks::{check_no_cluster, check_no_node_alive, check_target_is_no_cluster};
 use super::error_text;
-use super::lanes::{self, ALONE, FenceLaneAllocator, FenceLaneGuard, WriterLane, lane_lock, mark_of};
+use super::lanes::{self, ALONE, AllocatedFenceLane, FenceLaneAllocator, WriterFenceLane, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
 use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{
@@ -47,10 +47,10 @@ const SESSION: &[&str] = &[
 
 /// A server and one database there. Clones share the lock on it.
 #[derive(Clone)]
-pub struct MysqlDatabase {
+pub struct MysqlConnector {
     pub(super) opts: Opts,
     role: StoreOpenMode,
-    guard: Arc<Mutex<DatabaseLockState>>,
+    guard: Arc<Mutex<MysqlServerLockState>>,
     /// The epoch that marks the transactions of this process.
     pub(super) epoch: u64,
     /// The epoch of the server that this one replaces; `None`: any server whose lock is free.
@@ -61,7 +61,7 @@ pub struct MysqlDatabase {
 /// The state of the lock, which a connection of its own holds. Other servers that want the database
 /// do not get it.
 #[derive(Default)]
-pub(super) struct DatabaseLockState {
+pub(super) struct MysqlServerLockState {
     pub(super) conn: Option<Conn>,
     /// The lock was held at some time.
     pub(super) was_ever_held: bool,
@@ -73,14 +73,14 @@ pub(super) struct DatabaseLockState {
     has_logged_unsafe_commits: bool,
 }
 
-impl std::fmt::Debug for MysqlDatabase {
+impl std::fmt::Debug for MysqlConnector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The options are left out: they hold the password.
-        f.debug_struct("MysqlServer").finish_non_exhaustive()
+        f.debug_struct("MysqlConnector").finish_non_exhaustive()
     }
 }
 
-impl MysqlDatabase {
+impl MysqlConnector {
     /// Reads a URL, `mysql://user:password@host:port/database`, percent-encoded. Connects to
     /// nothing yet.
     ///
@@ -131,7 +131,7 @@ impl MysqlDatabase {
         Self { predecessor: Some(predecessor), ..self }
     }
 
-    pub(super) fn locked_guard(&self) -> MutexGuard<'_, DatabaseLockState> {
+    pub(super) fn locked_guard(&self) -> MutexGuard<'_, MysqlServerLockState> {
         // After a panic the guard is checked like any other: by asking its connection.
         self.guard.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,7 +145,7 @@ impl MysqlDatabase {
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
         let mut connection = self.guard(None)?;
         let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
-        let lane = FenceLaneGuard::take(&self.lanes).ok_or_else(no_lane)?;
+        let lane = AllocatedFenceLane::take(&self.lanes).ok_or_else(no_lane)?;
         let mut conn = self.session()?;
         if !self.holds_lock_and_lane(&mut conn, connection, &lane)? {
             // Either the name leads to another machine than when the lock was taken, one that takes
@@ -158,13 +158,18 @@ impl MysqlDatabase {
         }
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").map_err(|error| fault(&error).0)?;
         let guard = Arc::clone(&self.guard);
-        let lock = WriterLane::new(lane, self.epoch, connection, guard);
+        let lock = WriterFenceLane::new(lane, self.epoch, connection, guard);
         Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
     }
 
     /// Is the lock held, and is the lane ours? The connection also takes a lock with the name of
     /// the lane, so that a server that takes over can find it.
-    fn holds_lock_and_lane(&self, conn: &mut Conn, connection: u64, lane: &FenceLaneGuard) -> Result<bool, StoreError> {
+    fn holds_lock_and_lane(
+        &self,
+        conn: &mut Conn,
+        connection: u64,
+        lane: &AllocatedFenceLane,
+    ) -> Result<bool, StoreError> {
         if self.role == StoreOpenMode::CopyFrom {
             // The source of a copy is only read, and does not have this process's epoch.
             return Ok(holder(conn, LOCK_NAME)? == Some(connection));
@@ -230,7 +235,7 @@ impl MysqlDatabase {
         }
     }
 
-    fn lock(&self, guard: &mut DatabaseLockState) -> Result<Conn, StoreError> {
+    fn lock(&self, guard: &mut MysqlServerLockState) -> Result<Conn, StoreError> {
         let mut conn = self.session()?;
         self.check_not_taken_over(guard, &mut conn)?;
         // Connection ids begin again when the database restarts: only a connection that holds the
@@ -307,7 +312,7 @@ impl MysqlDatabase {
     /// Promises depend on commits: a database server that answers a commit before its log is on the
     /// disk is refused at the start. If it is configured so later, that is only logged, because
     /// stopping would help no user.
-    fn check_commits_are_safe(&self, guard: &mut DatabaseLockState, conn: &mut Conn) -> Result<(), StoreError> {
+    fn check_commits_are_safe(&self, guard: &mut MysqlServerLockState, conn: &mut Conn) -> Result<(), StoreError> {
         if self.role != StoreOpenMode::Serve {
             return Ok(());
         }
@@ -326,7 +331,7 @@ impl MysqlDatabase {
     }
 
     /// Fails for good if the lock was held before and another server has taken over since.
-    fn check_not_taken_over(&self, guard: &mut DatabaseLockState, conn: &mut Conn) -> Result<(), StoreError> {
+    fn check_not_taken_over(&self, guard: &mut MysqlServerLockState, conn: &mut Conn) -> Result<(), StoreError> {
         if self.role != StoreOpenMode::Serve || !guard.was_ever_held || lanes::epoch(conn)? == Some(self.epoch) {
             return Ok(());
         }
@@ -462,13 +467,13 @@ mod tests {
 
     #[test]
     fn a_url_is_decoded_and_never_repeated() {
-        let server = MysqlDatabase::new("mysql://gans:let%20me%2Fin@127.0.0.1:3307/h%C3%BCtte").unwrap();
+        let server = MysqlConnector::new("mysql://gans:let%20me%2Fin@127.0.0.1:3307/h%C3%BCtte").unwrap();
         assert_eq!(server.opts.get_pass(), Some("let me/in"));
         assert_eq!((server.opts.get_db_name(), server.opts.get_tcp_port()), (Some("hütte"), 3307));
         assert!(server.opts.get_read_timeout().is_some() && server.opts.get_write_timeout().is_some());
         assert!(server.opts.get_tcp_connect_timeout().is_some());
         for bad in ["mysql://u:geheim@h:x/d", "mysql://u:geheim@h:1", "mysql://u:geheim@h/d?x=geheim", "u:geheim"] {
-            let why = MysqlDatabase::new(bad).unwrap_err().to_string();
+            let why = MysqlConnector::new(bad).unwrap_err().to_string();
             assert!(!why.contains("geheim"), "{why}");
         }
     }

@@ -1,10 +1,12 @@
 //! A MySQL store as the source or target of a copy, page by page.
 
 use super::{
-    MysqlDatabase, MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, corrupt_error, number, repeat_list,
+    MysqlConnector, MysqlStore, ROW_BYTES, SIZES, STATEMENT_BYTES_MAX, corrupt_error, number, repeat_list,
     size_of_group, text,
 };
-use crate::store::portable::{ColumnValue, CopyableStore, PageMax, Row, TableColumn, TableSchema, row_weight_bytes};
+use crate::store::portable::{
+    CopyColumnValue, CopyReadLimits, CopyRow, CopyableStore, TableColumn, TableSchema, row_weight_bytes,
+};
 use crate::store::{StoreConnection, StoreError};
 use mysql::Value;
 use mysql::prelude::Queryable;
@@ -13,19 +15,19 @@ use mysql::prelude::Queryable;
 #[derive(Debug)]
 pub struct MysqlCopyStore {
     store: MysqlStore,
-    server: MysqlDatabase,
+    server: MysqlConnector,
 }
 
 impl MysqlCopyStore {
     /// Opens the store in the role of `server`.
     ///
     /// # Errors
-    /// As [`MysqlDatabase::connect`].
-    pub fn open(server: MysqlDatabase) -> Result<Self, StoreError> {
+    /// As [`MysqlConnector::connect`].
+    pub fn open(server: MysqlConnector) -> Result<Self, StoreError> {
         Ok(Self { store: server.connect()?, server })
     }
 
-    fn write_all(&mut self, table: &TableSchema, rows: &[Row]) -> Result<(), StoreError> {
+    fn write_all(&mut self, table: &TableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
         let mut rest = rows;
         while !rest.is_empty() {
             let weight = |size: usize| rest[..size].iter().map(|row| row_weight_bytes(row)).sum::<usize>();
@@ -66,7 +68,7 @@ fn after_key_condition(key: &[TableColumn]) -> String {
 }
 
 /// The values for the placeholders of [`after_key_condition`].
-fn behind_values(key: &[ColumnValue], values: &mut Vec<Value>) {
+fn behind_values(key: &[CopyColumnValue], values: &mut Vec<Value>) {
     match key {
         [last] => values.push(value(last)),
         [first, rest @ ..] => {
@@ -96,17 +98,17 @@ fn insert(table: &TableSchema, rows: usize) -> String {
     format!("INSERT INTO {} ({columns}) VALUES {}", table.name, repeat_list(&format!("({marks})"), rows))
 }
 
-fn value(field: &ColumnValue) -> Value {
+fn value(field: &CopyColumnValue) -> Value {
     match field {
-        ColumnValue::Text(text) => super::bytes(text),
-        ColumnValue::Number(number) => Value::UInt(*number),
+        CopyColumnValue::Text(text) => super::bytes(text),
+        CopyColumnValue::Number(number) => Value::UInt(*number),
     }
 }
 
-fn field(row: &mysql::Row, at: usize, column: &TableColumn) -> Result<ColumnValue, StoreError> {
+fn field(row: &mysql::Row, at: usize, column: &TableColumn) -> Result<CopyColumnValue, StoreError> {
     Ok(match column {
-        TableColumn::Text(_) => ColumnValue::Text(text(row, at)?.into()),
-        TableColumn::Number(_) | TableColumn::Created => ColumnValue::Number(number(row, at)?),
+        TableColumn::Text(_) => CopyColumnValue::Text(text(row, at)?.into()),
+        TableColumn::Number(_) | TableColumn::Created => CopyColumnValue::Number(number(row, at)?),
     })
 }
 
@@ -123,9 +125,9 @@ impl CopyableStore for MysqlCopyStore {
     fn read(
         &mut self,
         table: &TableSchema,
-        after: Option<&[ColumnValue]>,
-        max: PageMax,
-    ) -> Result<Vec<Row>, StoreError> {
+        after: Option<&[CopyColumnValue]>,
+        max: CopyReadLimits,
+    ) -> Result<Vec<CopyRow>, StoreError> {
         let mut values = Vec::new();
         behind_values(after.unwrap_or_default(), &mut values);
         values.push(Value::UInt(max.rows.into()));
@@ -147,7 +149,7 @@ impl CopyableStore for MysqlCopyStore {
         found.iter().map(fields).collect()
     }
 
-    fn write(&mut self, table: &TableSchema, rows: &[Row]) -> Result<(), StoreError> {
+    fn write(&mut self, table: &TableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
         self.store.begin()?;
         let written = self.write_all(table, rows).and_then(|()| self.store.commit());
         if written.is_err() {
@@ -183,7 +185,7 @@ mod tests {
         assert_eq!(sql, "(a > ? OR (a = ? AND (b > ? OR (b = ? AND c > ?))))");
         let mut values = Vec::new();
         behind_values(
-            &[ColumnValue::Text("x".into()), ColumnValue::Number(7), ColumnValue::Text("y".into())],
+            &[CopyColumnValue::Text("x".into()), CopyColumnValue::Number(7), CopyColumnValue::Text("y".into())],
             &mut values,
         );
         let (x, seven, y) = (super::super::bytes("x"), Value::UInt(7), super::super::bytes("y"));

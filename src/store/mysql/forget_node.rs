@@ -31,32 +31,32 @@ pub enum ForgetNodeResult {
 /// How far the whereabouts were walked through for a node that is to be forgotten. Nothing that was
 /// passed can belong to it later: none of its transactions commits any more.
 #[derive(Debug, Default)]
-pub(super) struct ForgetNodeProgress(Mutex<Option<WalkPosition>>);
+pub(super) struct ForgetNodeProgress(Mutex<Option<ForgetNodeWalkPosition>>);
 
 #[derive(Clone, Debug)]
-struct WalkPosition {
+struct ForgetNodeWalkPosition {
     incarnation: NodeIncarnation,
     after: Vec<u8>,
     users: u64,
 }
 
 impl ForgetNodeProgress {
-    fn of(&self, incarnation: NodeIncarnation) -> WalkPosition {
+    fn of(&self, incarnation: NodeIncarnation) -> ForgetNodeWalkPosition {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        last.filter(|position| position.incarnation == incarnation).unwrap_or(WalkPosition {
+        last.filter(|position| position.incarnation == incarnation).unwrap_or(ForgetNodeWalkPosition {
             incarnation,
             after: Vec::new(),
             users: 0,
         })
     }
 
-    fn set(&self, position: Option<WalkPosition>) {
+    fn set(&self, position: Option<ForgetNodeWalkPosition>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = position;
     }
 }
 
 /// A node as its row has it.
-struct StoppedNode {
+struct NodeToForget {
     last: NodeIncarnation,
     hlc_limit: u64,
 }
@@ -79,7 +79,7 @@ pub(super) fn forget(
         // Not fenced yet: the others do it within some seconds, or it runs.
         return Ok(ForgetNodeResult::Lives);
     }
-    let stopped = StoppedNode { last, hlc_limit };
+    let stopped = NodeToForget { last, hlc_limit };
     // Without the lock, because it takes long in a large table, and nodes may start meanwhile. If
     // this node starts, it has another epoch, and keeps the users who log in there.
     let Some(users) = release_users(conn, &stopped, progress, until)? else {
@@ -109,11 +109,11 @@ pub(super) fn forget(
 /// Returns the number of users. `None`: the time is over.
 fn release_users(
     conn: &mut Conn,
-    stopped: &StoppedNode,
+    stopped: &NodeToForget,
     progress: &ForgetNodeProgress,
     until: Instant,
 ) -> Result<Option<u64>, StoreError> {
-    let StoppedNode { last: NodeIncarnation { node, epoch }, hlc_limit } = stopped;
+    let NodeToForget { last: NodeIncarnation { node, epoch }, hlc_limit } = stopped;
     let mut position = progress.of(stopped.last);
     // There is no index by node: the table is walked through once, along its key.
     let part_sql = format!(
@@ -149,8 +149,8 @@ fn release_users(
 }
 
 /// Removes its rows, unless it has begun another life. `false`: it has.
-fn remove(conn: &mut Conn, stopped: &StoppedNode) -> Result<bool, StoreError> {
-    let StoppedNode { last: NodeIncarnation { node, epoch }, hlc_limit } = stopped;
+fn remove(conn: &mut Conn, stopped: &NodeToForget) -> Result<bool, StoreError> {
+    let NodeToForget { last: NodeIncarnation { node, epoch }, hlc_limit } = stopped;
     let node = node.get();
     let mut run = |sql: String| conn.query_drop(sql).map(|()| conn.affected_rows()).map_err(|error| fault(&error).0);
     run("START TRANSACTION".into())?;

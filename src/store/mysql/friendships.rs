@@ -5,7 +5,7 @@ use super::values::{bytes, number, text};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, FriendshipTable, UserRelation};
+use crate::store::friendship::{FriendshipRepository, StoredFriendRequest, UserRelation};
 use mysql::Value;
 
 const REQUESTS_OF: &str = "SELECT count(*) FROM (SELECT 1 FROM friend_requests WHERE sender = ? LIMIT ?) AS some";
@@ -36,7 +36,7 @@ impl MysqlStore {
     }
 }
 
-impl FriendshipTable for MysqlStore {
+impl FriendshipRepository for MysqlStore {
     fn relation(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let both = |one: &UserName, other: &UserName| [bytes(one.as_str()), bytes(other.as_str())];
         let params = [both(user, other), both(user, other), both(other, user)].into_iter().flatten();
@@ -62,13 +62,13 @@ impl FriendshipTable for MysqlStore {
         self.change(sql, pairs(user, friend)).map(drop)
     }
 
-    fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError> {
+    fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<StoredFriendRequest>, StoreError> {
         let sql = "SELECT message_id, time_ms, push_seq, hidden FROM friend_requests WHERE receiver = ? AND sender = ?";
         let Some(row) = self.row(sql, pair(receiver, sender))? else {
             return Ok(None);
         };
         let (id, is_hidden) = (text(&row, 0)?.into(), number(&row, 3)? > 0);
-        Ok(Some(FriendRequest { id, time_ms: number(&row, 1)?, seq: number(&row, 2)?, is_hidden }))
+        Ok(Some(StoredFriendRequest { id, time_ms: number(&row, 1)?, seq: number(&row, 2)?, is_hidden }))
     }
 
     fn count_requests_of(&mut self, sender: &UserName, limit: u32) -> Result<u32, StoreError> {

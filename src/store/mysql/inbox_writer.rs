@@ -264,7 +264,7 @@ fn insert(store: &mut MysqlStore, rows: Vec<(u16, Vec<u8>)>) -> Result<(), Store
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{DedupEntry, DirtyReceivers, NodeId, UserHandoverData};
+    use crate::chat::contract::{HandoverDedupEntry, HandoverDirtyReceivers, NodeId, UserHandoverData};
 
     fn node(number: u16) -> NodeIncarnation {
         NodeIncarnation { node: NodeId::new(number).unwrap(), epoch: 1 }
@@ -275,14 +275,14 @@ mod tests {
     }
 
     fn released(messages: usize) -> NodeMessage {
-        let window = vec![DedupEntry { key: 1, age_ms: 1 }; messages];
+        let window = vec![HandoverDedupEntry { key: 1, age_ms: 1 }; messages];
         let user = UserName::new("ann").unwrap();
         NodeMessage::Released(Box::new(UserHandoverData {
             user,
             claim: 1,
             epoch: 1,
             clock: 1,
-            dirty: DirtyReceivers::default(),
+            dirty: HandoverDirtyReceivers::default(),
             window,
         }))
     }

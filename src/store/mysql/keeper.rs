@@ -2,7 +2,7 @@
 //! server that another one has taken over, even when it has nothing to write.
 
 use super::background_close;
-use super::connect::MysqlDatabase;
+use super::connect::MysqlConnector;
 use super::fault;
 use super::lanes::{ALONE, BEAT_LANE};
 use super::signs::BEAT_EVERY;
@@ -27,7 +27,7 @@ impl ActiveServerHeartbeat {
     ///
     /// # Errors
     /// The system starts no thread.
-    pub fn start(server: MysqlDatabase, on_taken_over: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
+    pub fn start(server: MysqlConnector, on_taken_over: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
         let (stop, asked_to_stop) = channel::<()>();
         let (done, stopped) = channel::<()>();
         std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
@@ -53,7 +53,7 @@ impl Drop for ActiveServerHeartbeat {
     }
 }
 
-impl MysqlDatabase {
+impl MysqlConnector {
     /// Gives one sign of life, if this server is the active one, and takes the lock again if it was
     /// lost. `true`: another server has taken over.
     fn is_taken_over_at_beat(&self) -> bool {

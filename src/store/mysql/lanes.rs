@@ -37,12 +37,12 @@ pub(super) struct FenceLaneAllocator {
 }
 
 /// One lane, given back when this is dropped.
-pub(super) struct FenceLaneGuard {
+pub(super) struct AllocatedFenceLane {
     pub(super) number: u16,
     lanes: Arc<Mutex<FenceLaneAllocator>>,
 }
 
-impl FenceLaneGuard {
+impl AllocatedFenceLane {
     /// Takes the free lane that was unused for the longest time: a connection that was lost in a
     /// transaction may still hold the row of a recently used lane. `None`: no lane is free.
     pub(super) fn take(lanes: &Arc<Mutex<FenceLaneAllocator>>) -> Option<Self> {
@@ -56,28 +56,33 @@ impl FenceLaneGuard {
     }
 }
 
-impl Drop for FenceLaneGuard {
+impl Drop for AllocatedFenceLane {
     fn drop(&mut self) {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).used_lanes &= !(1 << self.number);
     }
 }
 
 /// The lane of a connection that writes, with what the connection needs for its transactions.
-pub(super) struct WriterLane {
+pub(super) struct WriterFenceLane {
     /// The statements that begin a transaction. The second one changes one row; if it does not,
     /// another server has taken over or this node was fenced.
     pub(super) begin_statements: Arc<str>,
     /// The identity of this node.
     pub(super) seat: Option<Arc<NodeIdentity>>,
-    _lane: FenceLaneGuard,
+    _lane: AllocatedFenceLane,
     /// Keeps the lock as long as a connection may write.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-impl WriterLane {
+impl WriterFenceLane {
     /// For a lane of a server that uses the database alone; `connection` is the one that holds the
     /// lock. The lock itself is checked, too: a copy takes it without a take-over.
-    pub(super) fn new(lane: FenceLaneGuard, epoch: u64, connection: u64, guard: Arc<dyn Any + Send + Sync>) -> Self {
+    pub(super) fn new(
+        lane: AllocatedFenceLane,
+        epoch: u64,
+        connection: u64,
+        guard: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 \
              WHERE node = {ALONE} AND lane = {} AND epoch = {epoch} AND IS_USED_LOCK({LOCK_NAME}) = {connection}",
@@ -87,7 +92,7 @@ impl WriterLane {
     }
 
     /// For a lane of a cluster node.
-    pub(super) fn of_node(lane: FenceLaneGuard, seat: Arc<NodeIdentity>) -> Self {
+    pub(super) fn of_node(lane: AllocatedFenceLane, seat: Arc<NodeIdentity>) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 WHERE node = {} AND lane = {} AND epoch = {}",
             seat.incarnation.node.get(),
@@ -203,17 +208,17 @@ mod tests {
     #[test]
     fn a_lane_is_used_again_only_after_all_others() {
         let lanes = Arc::default();
-        let kept = FenceLaneGuard::take(&lanes).unwrap();
+        let kept = AllocatedFenceLane::take(&lanes).unwrap();
         assert_eq!(kept.number, 1);
         // One after the other, like a worker that loses its connection again and again.
-        let numbers: Vec<u16> = (0..250).map(|_| FenceLaneGuard::take(&lanes).unwrap().number).collect();
+        let numbers: Vec<u16> = (0..250).map(|_| AllocatedFenceLane::take(&lanes).unwrap().number).collect();
         assert_eq!(&numbers[..125], (2..PROBE_LANE).collect::<Vec<_>>());
         assert_eq!(numbers[..125], numbers[125..]);
-        let all: Vec<_> = (0..125).map(|_| FenceLaneGuard::take(&lanes).unwrap().number).collect();
+        let all: Vec<_> = (0..125).map(|_| AllocatedFenceLane::take(&lanes).unwrap().number).collect();
         assert_eq!(all.len(), 125);
-        let held: Vec<_> = (0..125).map(|_| FenceLaneGuard::take(&lanes).unwrap()).collect();
-        assert!(FenceLaneGuard::take(&lanes).is_none());
+        let held: Vec<_> = (0..125).map(|_| AllocatedFenceLane::take(&lanes).unwrap()).collect();
+        assert!(AllocatedFenceLane::take(&lanes).is_none());
         drop(held);
-        assert!(FenceLaneGuard::take(&lanes).is_some());
+        assert!(AllocatedFenceLane::take(&lanes).is_some());
     }
 }

@@ -11,7 +11,7 @@ use super::life_signs::{LastSigns, LeaseFigures, first_inbox_records_of};
 use super::look::{ClusterPollResult, LeaseRowUpdate, poll_statements, read};
 use super::members::ClusterMembersReader;
 use super::named_lock::{holder, kill, take};
-use super::node_names::{NodeDirectory, NodeNames};
+use super::node_names::{NodeNames, SharedNodeNames};
 use super::nodes::{NodeDatabase, frame_version_of, names_of, view_of};
 use super::seq_max::{is_near_clock, limit_for, must_write_early, wall_seq};
 use super::silence::NodeSilence;
@@ -84,7 +84,7 @@ struct LeaseShared {
     urgent_clock: AtomicU64,
     last_signs: Arc<LastSigns>,
     forget_progress: Arc<ForgetNodeProgress>,
-    directory: NodeDirectory,
+    directory: SharedNodeNames,
     /// The number of other nodes that this node has fenced.
     fences: AtomicU64,
     /// Signs of life that could not be given.
@@ -107,7 +107,7 @@ pub struct NodeLease {
 
 impl std::fmt::Debug for NodeLease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").finish_non_exhaustive()
+        f.debug_struct("NodeLease").finish_non_exhaustive()
     }
 }
 
@@ -189,7 +189,7 @@ impl NodeLease {
 
     /// The names of the nodes.
     #[must_use]
-    pub fn directory(&self) -> NodeDirectory {
+    pub fn directory(&self) -> SharedNodeNames {
         self.shared.directory.clone()
     }
 

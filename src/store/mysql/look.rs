@@ -1,6 +1,6 @@
 //! One look of a node at the database: its inbox, and the view behind that.
 
-use super::node_mark::NodeMark;
+use super::node_mark::NodeStatusMark;
 use super::nodes::{VIEW, VIEW_AND_FIRST_RECORDS};
 use crate::chat::contract::{ClusterView, NodeIncarnation};
 use mysql::prelude::Queryable;
@@ -35,7 +35,8 @@ pub(super) fn poll_statements(
     let (node, mut sql) = (node.get(), String::new());
     let view = if renewal.is_some() { VIEW_AND_FIRST_RECORDS } else { VIEW };
     if let Some(LeaseRowUpdate { seq_max, is_draining }) = renewal {
-        let mark = if is_draining { format!(", {}", NodeMark::Draining.assignments(epoch)) } else { String::new() };
+        let mark =
+            if is_draining { format!(", {}", NodeStatusMark::Draining.assignments(epoch)) } else { String::new() };
         sql += &format!(
             "UPDATE nodes SET renewed = renewed + 1, hlc_limit = GREATEST(hlc_limit, {seq_max}){mark} \
              WHERE node = {node} AND epoch = {epoch}; "

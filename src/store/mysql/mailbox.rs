@@ -6,7 +6,7 @@ use super::values::{bytes, number, text};
 use super::{MysqlStore, READ_BACKS, SIZES, repeat_list, size_of_group};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
-use crate::store::{PushSaveResult, PushSenderAndSize, StoreError};
+use crate::store::{MailboxSaveResult, PushSenderAndSize, StoreError};
 use mysql::Value;
 use mysql::prelude::Queryable;
 use std::collections::{HashMap, HashSet};
@@ -111,7 +111,7 @@ impl MysqlStore {
     }
 
     /// See [`StoreConnection::find_pushes`](crate::store::StoreConnection::find_pushes).
-    pub(super) fn find(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
+    pub(super) fn find(&mut self, pushes: &[Push]) -> Result<Vec<Option<MailboxSaveResult>>, StoreError> {
         let (mut rest, mut found) = (pushes, Vec::with_capacity(pushes.len()));
         while !rest.is_empty() {
             let size = size_of_group(rest.len(), |_| true);
@@ -137,8 +137,8 @@ impl MysqlStore {
                 let is_kept =
                     push.kind == PushKind::Message && kept.contains(&(push.receiver(), push.sender(), push.id()));
                 found.push(match stored.get(&push.seq) {
-                    Some(row) => check_same(push, row).map(|()| Some(PushSaveResult::Before))?,
-                    None => is_kept.then_some(PushSaveResult::Duplicate),
+                    Some(row) => check_same(push, row).map(|()| Some(MailboxSaveResult::Before))?,
+                    None => is_kept.then_some(MailboxSaveResult::Duplicate),
                 });
             }
             rest = after;

@@ -3,7 +3,7 @@
 use super::fault;
 use super::forget_node::{ForgetNodeProgress, ForgetNodeResult, forget};
 use super::life_signs::LastSigns;
-use super::node_mark::NodeMark;
+use super::node_mark::NodeStatusMark;
 use super::nodes::NodeDatabase;
 use super::schema::version;
 use crate::store::StoreError;
@@ -32,14 +32,14 @@ pub enum NodeLiveness {
 
 impl NodeLiveness {
     /// Of one with so many signs of life, the last of which is so old, and with this mark.
-    fn from_signs(beats: u64, age: Option<Duration>, mark: Option<NodeMark>) -> Self {
+    fn from_signs(beats: u64, age: Option<Duration>, mark: Option<NodeStatusMark>) -> Self {
         // A node that has stopped, or was fenced, has no signs of life.
         match (beats, mark) {
-            (0, Some(NodeMark::Stopped)) => Self::Stopped,
-            (0, Some(NodeMark::Fenced)) => Self::Fenced,
+            (0, Some(NodeStatusMark::Stopped)) => Self::Stopped,
+            (0, Some(NodeStatusMark::Fenced)) => Self::Fenced,
             (0, _) => Self::Gone,
             _ if age.is_some_and(|age| age >= SILENT_AFTER) => Self::Silent,
-            (_, Some(NodeMark::Draining)) => Self::Draining,
+            (_, Some(NodeStatusMark::Draining)) => Self::Draining,
             _ => Self::Lives,
         }
     }
@@ -101,7 +101,7 @@ pub struct ClusterMembersReader {
 
 impl std::fmt::Debug for ClusterMembersReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MembersReader").finish_non_exhaustive()
+        f.debug_struct("ClusterMembersReader").finish_non_exhaustive()
     }
 }
 
@@ -156,7 +156,7 @@ impl ClusterMembersReader {
         let member = |row: &Row| {
             let node = u16::try_from(number(row, 1)).unwrap_or_default();
             let lease_age = self.last_signs.sign_age(node);
-            let mark = NodeMark::of_row(number(row, 7), number(row, 8), number(row, 3));
+            let mark = NodeStatusMark::of_row(number(row, 7), number(row, 8), number(row, 3));
             let state = NodeLiveness::from_signs(number(row, 4), lease_age, mark);
             NodeStatus {
                 node,
@@ -184,15 +184,15 @@ mod tests {
     #[test]
     fn one_that_gives_no_sign_of_life_is_silent_until_it_is_fenced() {
         let ages = [None, Some(Duration::from_millis(2_400)), Some(Duration::from_millis(2_500))];
-        for (mark, state) in [(None, NodeLiveness::Lives), (Some(NodeMark::Draining), NodeLiveness::Draining)] {
+        for (mark, state) in [(None, NodeLiveness::Lives), (Some(NodeStatusMark::Draining), NodeLiveness::Draining)] {
             let states = ages.map(|age| NodeLiveness::from_signs(7, age, mark));
             assert_eq!(states, [state, state, NodeLiveness::Silent]);
         }
         for (mark, state) in [
             (None, NodeLiveness::Gone),
-            (Some(NodeMark::Draining), NodeLiveness::Gone),
-            (Some(NodeMark::Stopped), NodeLiveness::Stopped),
-            (Some(NodeMark::Fenced), NodeLiveness::Fenced),
+            (Some(NodeStatusMark::Draining), NodeLiveness::Gone),
+            (Some(NodeStatusMark::Stopped), NodeLiveness::Stopped),
+            (Some(NodeStatusMark::Fenced), NodeLiveness::Fenced),
         ] {
             assert_eq!(ages.map(|age| NodeLiveness::from_signs(0, age, mark)), [state; 3]);
         }

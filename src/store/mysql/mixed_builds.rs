@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 const SCHEMA_BEFORE: u64 = FIRST_COMPATIBLE as u64 - 1;
 
 /// A node that has not left, and was not fenced.
-struct UnfencedNode {
+struct NodeBuildInfo {
     last: NodeIncarnation,
     beats: u64,
     name: String,
@@ -23,21 +23,21 @@ struct UnfencedNode {
     frames: RangeInclusive<u64>,
 }
 
-fn members(conn: &mut Conn, schema: usize) -> Result<Vec<UnfencedNode>, StoreError> {
+fn members(conn: &mut Conn, schema: usize) -> Result<Vec<NodeBuildInfo>, StoreError> {
     let builds = if schema < FIRST_COMPATIBLE { "" } else { ", schema_max, frame_min, frame_max" };
     let sql = format!("SELECT node, epoch, renewed, name{builds} FROM nodes WHERE renewed > 0 ORDER BY node");
     let rows: Vec<Row> = conn.query(sql).map_err(|error| fault(&error).0)?;
     rows.iter().map(member).collect()
 }
 
-fn member(row: &Row) -> Result<UnfencedNode, StoreError> {
+fn member(row: &Row) -> Result<NodeBuildInfo, StoreError> {
     let number = |at: usize| row.get_opt::<u64, _>(at).and_then(Result::ok);
     let node = number(0).and_then(|node| u16::try_from(node).ok()).and_then(NodeId::new);
     let (Some(node), Some(epoch), Some(beats)) = (node, number(1), number(2)) else {
         return Err(StoreError::Corrupt("its tables of nodes are not what this server writes".into()));
     };
     let name = row.get_opt::<Vec<u8>, _>(3).and_then(Result::ok).unwrap_or_default();
-    Ok(UnfencedNode {
+    Ok(NodeBuildInfo {
         last: NodeIncarnation { node, epoch },
         beats,
         name: String::from_utf8_lossy(&name).into_owned(),

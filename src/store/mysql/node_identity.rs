@@ -42,6 +42,9 @@ impl NodeIdentity {
 /// The keys are not shown.
 impl std::fmt::Debug for NodeIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seat").field("me", &self.incarnation).field("floor", &self.floor).finish_non_exhaustive()
+        f.debug_struct("NodeIdentity")
+            .field("me", &self.incarnation)
+            .field("floor", &self.floor)
+            .finish_non_exhaustive()
     }
 }

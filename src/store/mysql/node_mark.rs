@@ -3,7 +3,7 @@
 
 /// A mark of one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NodeMark {
+pub(super) enum NodeStatusMark {
     /// An operator drains the node.
     Draining,
     /// The node has left by itself.
@@ -12,7 +12,7 @@ pub(super) enum NodeMark {
     Fenced,
 }
 
-impl NodeMark {
+impl NodeStatusMark {
     /// The assignments in an `UPDATE` of the node's row. `epoch` is the epoch of the row after the
     /// update.
     pub(super) fn assignments(self, epoch: u64) -> String {
@@ -44,11 +44,16 @@ mod tests {
 
     #[test]
     fn a_mark_counts_only_in_its_epoch() {
-        for (state, mark) in [(1, NodeMark::Draining), (2, NodeMark::Stopped), (3, NodeMark::Fenced)] {
+        for (state, mark) in [(1, NodeStatusMark::Draining), (2, NodeStatusMark::Stopped), (3, NodeStatusMark::Fenced)]
+        {
             assert_eq!(mark.assignments(7), format!("state = {state}, state_epoch = 7"));
-            assert_eq!(NodeMark::of_row(state, 7, 7), Some(mark));
-            assert_eq!(NodeMark::of_row(state, 7, 8), None, "an older build has fenced or started it");
+            assert_eq!(NodeStatusMark::of_row(state, 7, 7), Some(mark));
+            assert_eq!(NodeStatusMark::of_row(state, 7, 8), None, "an older build has fenced or started it");
         }
-        assert_eq!([0, 4].map(|state| NodeMark::of_row(state, 7, 7)), [None, None], "no mark, or one of a newer build");
+        assert_eq!(
+            [0, 4].map(|state| NodeStatusMark::of_row(state, 7, 7)),
+            [None, None],
+            "no mark, or one of a newer build"
+        );
     }
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The names of the nodes in the last view that this node read. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct NodeDirectory(Arc<Mutex<BTreeMap<u16, String>>>);
+pub struct SharedNodeNames(Arc<Mutex<BTreeMap<u16, String>>>);
 
-impl NodeDirectory {
+impl SharedNodeNames {
     fn names(&self) -> MutexGuard<'_, BTreeMap<u16, String>> {
         // No change under this lock can panic half-way: a poisoned lock has complete names, too.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

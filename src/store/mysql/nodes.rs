@@ -1,9 +1,9 @@
 //! The nodes of a cluster in the database: how a node joins, and how all of them are read.
 
-use super::connect::{MysqlDatabase, with_long_timeouts};
+use super::connect::{MysqlConnector, with_long_timeouts};
 use super::epochs::{EpochRaiseCause, fence, is_alive, leave, lock, raise_epoch, state};
 use super::fault;
-use super::lanes::{ALONE, FenceLaneAllocator, FenceLaneGuard};
+use super::lanes::{ALONE, AllocatedFenceLane, FenceLaneAllocator};
 use super::mixed_builds::{check_frames, check_migration};
 use super::named_lock::{LOCK_NAME, take};
 use super::node_identity::{MAC_KEY_BYTES, NodeIdentity};
@@ -12,7 +12,7 @@ use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_no_foreign_tables, log_if_newer, migrate, usable_version};
 use super::seq_max::SeqWriteLimit;
 use super::signs::cluster as cluster_of_databases;
-use super::{MysqlStore, lanes::WriterLane};
+use super::{MysqlStore, lanes::WriterFenceLane};
 use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeRow};
 use crate::store::StoreError;
 use crate::versions::{FRAME_MAX, FRAME_MIN};
@@ -32,14 +32,14 @@ const HASH_KEY_BYTES: usize = 16;
 
 impl std::fmt::Debug for NodeDatabase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeServer").field("me", &self.seat.incarnation).finish_non_exhaustive()
+        f.debug_struct("NodeDatabase").field("me", &self.seat.incarnation).finish_non_exhaustive()
     }
 }
 
 /// The database of a cluster, as one of its nodes uses it.
 #[derive(Clone)]
 pub struct NodeDatabase {
-    pub(super) server: MysqlDatabase,
+    pub(super) server: MysqlConnector,
     seat: Arc<NodeIdentity>,
     lanes: Arc<Mutex<FenceLaneAllocator>>,
 }
@@ -52,7 +52,7 @@ impl NodeDatabase {
     /// The database cannot be reached or used, a server outside of a cluster uses it, or another
     /// process runs under this name.
     pub fn join(url: &str, name: &str) -> Result<Self, StoreError> {
-        let server = MysqlDatabase::new(url)?;
+        let server = MysqlConnector::new(url)?;
         let mut conn = server.session()?;
         if let Some(cluster) = cluster_of_databases(&mut conn)? {
             conn.query_drop(cluster.reads_are_current()).map_err(|error| fault(&error).0)?;
@@ -100,7 +100,7 @@ impl NodeDatabase {
     /// The server cannot be reached or used, or this node was fenced.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
         let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
-        let lane = FenceLaneGuard::take(&self.lanes).ok_or_else(no_lane)?;
+        let lane = AllocatedFenceLane::take(&self.lanes).ok_or_else(no_lane)?;
         let mut conn = self.session()?;
         let sql = format!(
             "SELECT epoch, GET_LOCK({}, 0), @@max_allowed_packet FROM lanes WHERE node = {} AND lane = {}",
@@ -111,7 +111,7 @@ impl NodeDatabase {
         let found: Option<(u64, Option<u8>, u64)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
         match found {
             Some((epoch, Some(1), packet)) if epoch == self.seat.incarnation.epoch => {
-                Ok(MysqlStore::new(conn, packet, WriterLane::of_node(lane, Arc::clone(&self.seat))))
+                Ok(MysqlStore::new(conn, packet, WriterFenceLane::of_node(lane, Arc::clone(&self.seat))))
             }
             Some((epoch, ..)) if epoch == self.seat.incarnation.epoch => {
                 Err(StoreError::Unavailable("the previous connection of its lane has not ended yet".into()))

@@ -2,10 +2,10 @@
 
 use super::MysqlStore;
 use super::values::{bytes, name, number, text};
-use crate::chat::contract::{RosterFriend, RosterFriendRequest};
+use crate::chat::contract::{RosterReplyFriend, RosterReplyFriendRequest};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::roster::RosterQueries;
+use crate::store::roster::RosterRepository;
 use mysql::Value;
 
 /// A deleted account has no profile, and a friendship may outlive it for a moment.
@@ -25,37 +25,37 @@ impl MysqlStore {
         sql: &str,
         user: &UserName,
         rows_max: u32,
-    ) -> Result<Vec<RosterFriendRequest>, StoreError> {
+    ) -> Result<Vec<RosterReplyFriendRequest>, StoreError> {
         let rows = self.rows(sql, vec![bytes(user.as_str()), Value::UInt(rows_max.into())])?;
         let entry = |row: &mysql::Row| {
             let (message_id, content) = (text(row, 1)?.into(), text(row, 2)?.into());
-            Ok(RosterFriendRequest { user_name: name(row, 0)?, message_id, content, time_ms: number(row, 3)? })
+            Ok(RosterReplyFriendRequest { user_name: name(row, 0)?, message_id, content, time_ms: number(row, 3)? })
         };
         rows.iter().map(entry).collect()
     }
 }
 
-impl RosterQueries for MysqlStore {
+impl RosterRepository for MysqlStore {
     fn friends_after(
         &mut self,
         user: &UserName,
         after: Option<&UserName>,
         rows_max: u32,
-    ) -> Result<Vec<RosterFriend>, StoreError> {
+    ) -> Result<Vec<RosterReplyFriend>, StoreError> {
         let after = bytes(after.map_or("", UserName::as_str));
         let rows = self.rows(FRIENDS, vec![bytes(user.as_str()), after, Value::UInt(rows_max.into())])?;
         let friend = |row: &mysql::Row| {
             let (nick_name, profile_picture) = (text(row, 1)?.into(), text(row, 2)?.into());
-            Ok(RosterFriend { user_name: name(row, 0)?, nick_name, profile_picture })
+            Ok(RosterReplyFriend { user_name: name(row, 0)?, nick_name, profile_picture })
         };
         rows.iter().map(friend).collect()
     }
 
-    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
+    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterReplyFriendRequest>, StoreError> {
         self.requests_in(INCOMING, user, rows_max)
     }
 
-    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
+    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterReplyFriendRequest>, StoreError> {
         self.requests_in(OUTGOING, user, rows_max)
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 impl MysqlStore {
-    pub(super) fn new(conn: Conn, packet_max: u64, lock: WriterLane) -> Self {
+    pub(super) fn new(conn: Conn, packet_max: u64, lock: WriterFenceLane) -> Self {
         Self { conn: Some(conn), opened_at: Instant::now(), packet_max, lock }
     }
 
@@ -49,7 +49,7 @@ impl MysqlStore {
         &mut self,
         pushes: &[Push],
         size: usize,
-        saved: &mut Vec<PushSaveResult>,
+        saved: &mut Vec<MailboxSaveResult>,
     ) -> Result<(), StoreError> {
         let mut params = Vec::with_capacity(pushes.len() * 8);
         for push in pushes {
@@ -70,7 +70,7 @@ impl MysqlStore {
         }
         let inserted = self.change(&INSERTS[size], params)?;
         if inserted == pushes.len() as u64 {
-            saved.extend(pushes.iter().map(|_| PushSaveResult::Itself));
+            saved.extend(pushes.iter().map(|_| MailboxSaveResult::Itself));
             return Ok(());
         }
         let seqs = pushes.iter().map(|push| Value::UInt(push.seq)).collect();
@@ -79,11 +79,11 @@ impl MysqlStore {
             rows.iter().map(|row| Ok((number(row, 0)?, row))).collect::<Result<HashMap<_, _>, StoreError>>()?;
         // The database server tells only how many rows were new, not which of them.
         let found = pushes.iter().filter(|push| stored.contains_key(&push.seq)).count() as u64;
-        let there = if found == inserted { PushSaveResult::Itself } else { PushSaveResult::Before };
+        let there = if found == inserted { MailboxSaveResult::Itself } else { MailboxSaveResult::Before };
         for push in pushes {
             saved.push(match stored.get(&push.seq) {
                 Some(row) => check_same(push, row).map(|()| there)?,
-                None if push.kind == PushKind::Message => PushSaveResult::Duplicate,
+                None if push.kind == PushKind::Message => MailboxSaveResult::Duplicate,
                 None => return Err(StoreError::Corrupt("a push was neither saved nor there before".into())),
             });
         }

@@ -1,7 +1,7 @@
 //! Watches the active server until it has stopped or shows no sign of life.
 
 use super::cluster_checks::check_no_cluster;
-use super::connect::MysqlDatabase;
+use super::connect::MysqlConnector;
 use super::fault;
 use super::lanes::{ALONE, PROBE_LANE};
 use super::schema::{FIRST_OF_CLUSTERS, KNOWN, usable_version};
@@ -20,7 +20,7 @@ const LOOK_COUNTS_FOR: Duration = Duration::from_secs(1);
 
 /// The result of one check of the active server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActiveServerCheck {
+pub enum ActiveServerCheckResult {
     /// It is active, or may be.
     Active,
     /// It has stopped, or shows no sign of life.
@@ -32,7 +32,7 @@ pub enum ActiveServerCheck {
 
 /// Watches a database for the end of its active server.
 pub struct ActiveServerWatch {
-    server: MysqlDatabase,
+    server: MysqlConnector,
     silence_max: Duration,
     conn: Option<Conn>,
     silence: ActiveServerSilence,
@@ -41,7 +41,7 @@ pub struct ActiveServerWatch {
 impl ActiveServerWatch {
     /// A server that holds the lock counts as gone when it is silent for longer than `silence_max`.
     #[must_use]
-    pub fn new(server: MysqlDatabase, silence_max: Duration) -> Self {
+    pub fn new(server: MysqlConnector, silence_max: Duration) -> Self {
         Self { server, silence_max, conn: None, silence: ActiveServerSilence::default() }
     }
 
@@ -50,12 +50,12 @@ impl ActiveServerWatch {
     /// # Errors
     /// The database cannot be used. That says nothing about the active server, so the measured
     /// silence is reset.
-    pub fn check(&mut self) -> Result<ActiveServerCheck, StoreError> {
+    pub fn check(&mut self) -> Result<ActiveServerCheckResult, StoreError> {
         let found = self.read_state();
         if found.is_err() {
             (self.conn, self.silence) = (None, ActiveServerSilence::default());
         }
-        let Some(found) = found? else { return Ok(ActiveServerCheck::Active) };
+        let Some(found) = found? else { return Ok(ActiveServerCheckResult::Active) };
         Ok(self.silence.update(found, Instant::now(), self.silence_max))
     }
 
@@ -102,8 +102,8 @@ struct ActiveServerSilence {
 }
 
 impl ActiveServerSilence {
-    fn update(&mut self, found: ActiveServerState, now: Instant, silent_max: Duration) -> ActiveServerCheck {
-        let gone = ActiveServerCheck::Gone { epoch: found.epoch };
+    fn update(&mut self, found: ActiveServerState, now: Instant, silent_max: Duration) -> ActiveServerCheckResult {
+        let gone = ActiveServerCheckResult::Gone { epoch: found.epoch };
         if found.epoch == 0 {
             return gone;
         }
@@ -117,7 +117,7 @@ impl ActiveServerSilence {
         self.has_held_lock |= found.is_locked;
         let was_killed = self.has_held_lock && !found.is_locked;
         let enough = if was_killed { SILENT_WITHOUT_LOCK.min(silent_max) } else { silent_max };
-        if self.duration >= enough { gone } else { ActiveServerCheck::Active }
+        if self.duration >= enough { gone } else { ActiveServerCheckResult::Active }
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
     fn looks(silence: &mut ActiveServerSilence, start: Instant, found: ActiveServerState) -> Option<u32> {
         (0..60).find(|&look| {
             let now = start + look * Duration::from_millis(500);
-            silence.update(found, now, SILENT_MAX) == ActiveServerCheck::Gone { epoch: 7 }
+            silence.update(found, now, SILENT_MAX) == ActiveServerCheckResult::Gone { epoch: 7 }
         })
     }
 
@@ -154,7 +154,7 @@ mod tests {
         let stopped = ActiveServerState { epoch: 0, ..found(1, true) };
         assert_eq!(
             ActiveServerSilence::default().update(stopped, start, SILENT_MAX),
-            ActiveServerCheck::Gone { epoch: 0 }
+            ActiveServerCheckResult::Gone { epoch: 0 }
         );
     }
 
@@ -164,10 +164,10 @@ mod tests {
         let mut silence = ActiveServerSilence::default();
         for second in 0..60 {
             let now = start + Duration::from_secs(second);
-            assert_eq!(silence.update(found(second / 4, true), now, SILENT_MAX), ActiveServerCheck::Active);
+            assert_eq!(silence.update(found(second / 4, true), now, SILENT_MAX), ActiveServerCheckResult::Active);
         }
         // This process was frozen, perhaps together with the others.
         let later = start + Duration::from_secs(3_600);
-        assert_eq!(silence.update(found(14, true), later, SILENT_MAX), ActiveServerCheck::Active);
+        assert_eq!(silence.update(found(14, true), later, SILENT_MAX), ActiveServerCheckResult::Active);
     }
 }

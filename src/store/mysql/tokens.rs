@@ -4,10 +4,10 @@ use super::values::{bytes, number, text};
 use super::{MysqlStore, repeat_list};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::token::{ResumeTokenTable, StoredToken, TokenHash};
+use crate::store::token::{ResumeTokenRepository, StoredToken, TokenHash};
 use mysql::Value;
 
-impl ResumeTokenTable for MysqlStore {
+impl ResumeTokenRepository for MysqlStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<StoredToken>, StoreError> {
         let sql = "SELECT token_hash, expires_ms FROM resume_tokens WHERE user_name = ?";
         let rows = self.rows(sql, vec![bytes(user.as_str())])?;

@@ -7,12 +7,12 @@ use super::*;
 use crate::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::request::Credential;
-use crate::store::accounts::AccountTable;
-use crate::store::blocks::BlockedUserTable;
-use crate::store::friendship::FriendshipTable;
-use crate::store::roster::RosterQueries;
-use crate::store::token::ResumeTokenTable;
-use crate::store::{PushSaveResult, PushSenderAndSize, StoreConnection};
+use crate::store::accounts::AccountRepository;
+use crate::store::blocks::BlockedUserRepository;
+use crate::store::friendship::FriendshipRepository;
+use crate::store::roster::RosterRepository;
+use crate::store::token::ResumeTokenRepository;
+use crate::store::{MailboxSaveResult, PushSenderAndSize, StoreConnection};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -106,7 +106,7 @@ impl StoreConnection for ScriptedStore {
     fn pushes(&mut self, user: &UserName, seq: u64, count: u32, bytes: usize) -> Result<Vec<Push>, StoreError> {
         self.inner.pushes(user, seq, count, bytes)
     }
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<MailboxSaveResult>, StoreError> {
         self.script.saves.fetch_add(1, Ordering::SeqCst);
         if self.script.full.load(Ordering::SeqCst) > 0 {
             return Err(StoreError::Unavailable("disk full".into()));
@@ -129,7 +129,7 @@ impl StoreConnection for ScriptedStore {
         }
         self.inner.save_pushes(pushes)
     }
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<MailboxSaveResult>>, StoreError> {
         self.inner.find_pushes(pushes)
     }
     fn waiting_pushes(
@@ -149,19 +149,19 @@ impl StoreConnection for ScriptedStore {
         }
         self.inner.delete_pushes(pushes)
     }
-    fn accounts(&mut self) -> &mut dyn AccountTable {
+    fn accounts(&mut self) -> &mut dyn AccountRepository {
         self.inner.accounts()
     }
-    fn friendships(&mut self) -> &mut dyn FriendshipTable {
+    fn friendships(&mut self) -> &mut dyn FriendshipRepository {
         self.inner.friendships()
     }
-    fn blocks(&mut self) -> &mut dyn BlockedUserTable {
+    fn blocks(&mut self) -> &mut dyn BlockedUserRepository {
         self.inner.blocks()
     }
-    fn rosters(&mut self) -> &mut dyn RosterQueries {
+    fn rosters(&mut self) -> &mut dyn RosterRepository {
         self.inner.rosters()
     }
-    fn tokens(&mut self) -> &mut dyn ResumeTokenTable {
+    fn tokens(&mut self) -> &mut dyn ResumeTokenRepository {
         self.inner.tokens()
     }
 }

@@ -5,15 +5,15 @@ use super::*;
 use crate::chat::contract::{AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind};
 use crate::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
 use crate::protocol::push::PushKind;
-use crate::store::accounts::AccountTable;
-use crate::store::blocks::BlockedUserTable;
-use crate::store::friendship::FriendshipTable;
+use crate::store::accounts::AccountRepository;
+use crate::store::blocks::BlockedUserRepository;
+use crate::store::friendship::FriendshipRepository;
 use crate::store::memory::MemoryStore;
 use crate::store::password::VerifiedLogins;
-use crate::store::roster::RosterQueries;
-use crate::store::token::ResumeTokenTable;
+use crate::store::roster::RosterRepository;
+use crate::store::token::ResumeTokenRepository;
 use crate::store::work::DataWorker;
-use crate::store::{PushSaveResult, PushSenderAndSize, StoreConnection, StoreError};
+use crate::store::{MailboxSaveResult, PushSenderAndSize, StoreConnection, StoreError};
 use fastrand::Rng;
 use std::sync::{Arc, Mutex};
 
@@ -61,15 +61,15 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
             for n in 0..6 {
                 mailbox_counts.next_round();
                 let verdict = mailbox_counts.admit(&message(n, sender, "ann"), false);
-                assert_eq!(verdict == QuotaCheck::Room, n < taken, "{sender} {n} {quotas:?}");
-                assert!(n < taken || matches!(verdict, QuotaCheck::Full(_)), "{sender} {n} {quotas:?}");
+                assert_eq!(verdict == QuotaCheckResult::Room, n < taken, "{sender} {n} {quotas:?}");
+                assert!(n < taken || matches!(verdict, QuotaCheckResult::Full(_)), "{sender} {n} {quotas:?}");
             }
         }
         mailbox_counts.note_deleted(&user("ann"), 0, "bob".into(), message(0, "bob", "ann").text_bytes() as u64);
         mailbox_counts.next_round();
         assert_eq!(
             mailbox_counts.admit(&message(9, "bob", "ann"), false),
-            QuotaCheck::Room,
+            QuotaCheckResult::Room,
             "a deleted push makes room"
         );
         assert!(mailbox_counts.exceeded_quota(&message(10, "bob", "ann")).is_some());
@@ -88,7 +88,10 @@ fn the_quota_that_is_exceeded_is_told() {
             mailbox_counts.next_round();
             mailbox_counts.admit(&message(n, "bob", "ann"), false)
         };
-        assert_eq!([0, 1, 2].map(&mut admit), [QuotaCheck::Room, QuotaCheck::Room, QuotaCheck::Full(exceeded)]);
+        assert_eq!(
+            [0, 1, 2].map(&mut admit),
+            [QuotaCheckResult::Room, QuotaCheckResult::Room, QuotaCheckResult::Full(exceeded)]
+        );
         assert_eq!(mailbox_counts.exceeded_quota(&message(3, "bob", "ann")), Some(exceeded));
     }
 }
@@ -99,13 +102,19 @@ fn a_push_that_depends_on_its_round_is_put_off_with_all_that_follow() {
     mailbox_counts.begin();
     mailbox_counts.next_round();
     let verdicts: Vec<_> = (0..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
-    assert_eq!(verdicts, [QuotaCheck::Room, QuotaCheck::Room, QuotaCheck::Later, QuotaCheck::Later]);
+    assert_eq!(
+        verdicts,
+        [QuotaCheckResult::Room, QuotaCheckResult::Room, QuotaCheckResult::Later, QuotaCheckResult::Later]
+    );
     mailbox_counts.note_not_saved(&message(1, "bob", "ann"));
     mailbox_counts.next_round();
     let verdicts: Vec<_> = (2..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
-    assert_eq!(verdicts, [QuotaCheck::Room, QuotaCheck::Later]);
+    assert_eq!(verdicts, [QuotaCheckResult::Room, QuotaCheckResult::Later]);
     mailbox_counts.next_round();
-    assert_eq!(mailbox_counts.admit(&message(3, "bob", "ann"), false), QuotaCheck::Full(MailboxQuotaKind::Receiver));
+    assert_eq!(
+        mailbox_counts.admit(&message(3, "bob", "ann"), false),
+        QuotaCheckResult::Full(MailboxQuotaKind::Receiver)
+    );
 }
 
 #[test]
@@ -236,13 +245,13 @@ impl StoreConnection for FlakyStore {
     fn pushes(&mut self, user: &UserName, seq: u64, count: u32, bytes: usize) -> Result<Vec<Push>, StoreError> {
         self.inner.pushes(user, seq, count, bytes)
     }
-    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<PushSaveResult>, StoreError> {
+    fn save_pushes(&mut self, pushes: &[Push]) -> Result<Vec<MailboxSaveResult>, StoreError> {
         self.may_fail()?;
         let saved = self.inner.save_pushes(pushes)?;
         self.may_fail()?;
         Ok(saved)
     }
-    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<PushSaveResult>>, StoreError> {
+    fn find_pushes(&mut self, pushes: &[Push]) -> Result<Vec<Option<MailboxSaveResult>>, StoreError> {
         self.inner.find_pushes(pushes)
     }
     fn waiting_pushes(
@@ -261,19 +270,19 @@ impl StoreConnection for FlakyStore {
         self.inner.delete_pushes(pushes)?;
         self.may_fail()
     }
-    fn accounts(&mut self) -> &mut dyn AccountTable {
+    fn accounts(&mut self) -> &mut dyn AccountRepository {
         self.inner.accounts()
     }
-    fn friendships(&mut self) -> &mut dyn FriendshipTable {
+    fn friendships(&mut self) -> &mut dyn FriendshipRepository {
         self.inner.friendships()
     }
-    fn blocks(&mut self) -> &mut dyn BlockedUserTable {
+    fn blocks(&mut self) -> &mut dyn BlockedUserRepository {
         self.inner.blocks()
     }
-    fn rosters(&mut self) -> &mut dyn RosterQueries {
+    fn rosters(&mut self) -> &mut dyn RosterRepository {
         self.inner.rosters()
     }
-    fn tokens(&mut self) -> &mut dyn ResumeTokenTable {
+    fn tokens(&mut self) -> &mut dyn ResumeTokenRepository {
         self.inner.tokens()
     }
 }

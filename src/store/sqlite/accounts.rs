@@ -1,11 +1,11 @@
 //! The table of accounts, and that of deletions.
 
 use super::{SqliteStore, corrupt_error, to_i64};
-use crate::chat::contract::{ProfileChange, StoredPushInfo};
+use crate::chat::contract::{MailboxPushSummary, ProfileChange};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::StoreError;
-use crate::store::accounts::{AccountAuthData, AccountTable, BANNED, DELETED, state_of};
+use crate::store::accounts::{AccountAuthData, AccountRepository, BANNED, DELETED, state_of};
 use rusqlite::{OptionalExtension, Row, params};
 
 pub(super) fn name(row: &Row<'_>, at: usize) -> Result<UserName, StoreError> {
@@ -23,7 +23,7 @@ impl SqliteStore {
     }
 }
 
-impl AccountTable for SqliteStore {
+impl AccountRepository for SqliteStore {
     fn account(&mut self, user: &UserName) -> Result<Option<AccountAuthData>, StoreError> {
         let mut find = self.db.prepare_cached("SELECT password_hash, state FROM accounts WHERE user_name = ?1")?;
         let found =
@@ -121,7 +121,7 @@ impl AccountTable for SqliteStore {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPushInfo>, Option<u64>), StoreError> {
+    ) -> Result<(Vec<MailboxPushSummary>, Option<u64>), StoreError> {
         let mut find = self.db.prepare_cached(
             "SELECT seq, message_id = ?2, sender, kind, time_ms FROM pushes
              WHERE receiver = ?1 AND seq > ?3 ORDER BY seq LIMIT ?4",
@@ -135,7 +135,7 @@ impl AccountTable for SqliteStore {
             (count, last_seq) = (count + 1, Some(seq));
             if row.get(1)? {
                 let kind = PushKind::from_code(row.get(3)?).ok_or_else(|| corrupt_error("an unknown kind of push"))?;
-                pushes.push(StoredPushInfo { seq, sender: name(row, 2)?, kind, time_ms: number(4)? });
+                pushes.push(MailboxPushSummary { seq, sender: name(row, 2)?, kind, time_ms: number(4)? });
             }
         }
         Ok((pushes, last_seq.filter(|_| count >= rows_max)))

@@ -3,7 +3,7 @@
 use super::{SqliteStore, corrupt_error};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::blocks::BlockedUserTable;
+use crate::store::blocks::BlockedUserRepository;
 use rusqlite::params;
 
 /// The requests come first in the join: few are hidden.
@@ -12,7 +12,7 @@ pub(super) const HIDDEN_PUSHES: &str = "SELECT pushes.receiver, pushes.seq FROM 
             AND pushes.sender = friend_requests.sender
      WHERE friend_requests.hidden = 1 LIMIT ?1";
 
-impl BlockedUserTable for SqliteStore {
+impl BlockedUserRepository for SqliteStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<UserName>, StoreError> {
         self.query_names("SELECT blocked_name FROM blocks WHERE user_name = ?1 ORDER BY blocked_name", [user.as_str()])
     }

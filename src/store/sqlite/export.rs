@@ -2,13 +2,13 @@
 
 use super::{SqliteStore, corrupt_error};
 use crate::store::portable::{
-    ColumnValue, CopyableStore, PageMax, Row, TableColumn, TableSchema, UNFINISHED, row_weight_bytes,
+    CopyColumnValue, CopyReadLimits, CopyRow, CopyableStore, TableColumn, TableSchema, UNFINISHED, row_weight_bytes,
 };
 use crate::store::{StoreConnection, StoreError};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value};
 
-impl ToSql for ColumnValue {
+impl ToSql for CopyColumnValue {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         match self {
             Self::Text(text) => text.to_sql(),
@@ -48,19 +48,19 @@ fn insert(table: &TableSchema) -> String {
     format!("INSERT INTO {} ({columns}) VALUES ({marks})", table.name)
 }
 
-fn field(row: &rusqlite::Row<'_>, at: usize, column: &TableColumn) -> Result<ColumnValue, StoreError> {
+fn field(row: &rusqlite::Row<'_>, at: usize, column: &TableColumn) -> Result<CopyColumnValue, StoreError> {
     let value = row.get_ref(at)?;
     Ok(match column {
-        TableColumn::Text(_) => ColumnValue::Text(value.as_str().map_err(rusqlite::Error::from)?.into()),
+        TableColumn::Text(_) => CopyColumnValue::Text(value.as_str().map_err(rusqlite::Error::from)?.into()),
         TableColumn::Number(_) | TableColumn::Created => {
             let number = value.as_i64().map_err(rusqlite::Error::from)?;
-            ColumnValue::Number(u64::try_from(number).map_err(|_| corrupt_error("a negative number"))?)
+            CopyColumnValue::Number(u64::try_from(number).map_err(|_| corrupt_error("a negative number"))?)
         }
     })
 }
 
 impl SqliteStore {
-    fn write_all(&self, table: &TableSchema, rows: &[Row]) -> Result<(), StoreError> {
+    fn write_all(&self, table: &TableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
         // There are no round trips to save: inserting single rows by a prepared statement is as
         // fast as many rows in one statement.
         let mut insert = self.db.prepare_cached(&insert(table))?;
@@ -84,25 +84,25 @@ impl CopyableStore for SqliteStore {
     fn read(
         &mut self,
         table: &TableSchema,
-        after: Option<&[ColumnValue]>,
-        max: PageMax,
-    ) -> Result<Vec<Row>, StoreError> {
+        after: Option<&[CopyColumnValue]>,
+        max: CopyReadLimits,
+    ) -> Result<Vec<CopyRow>, StoreError> {
         let mut find = self.db.prepare_cached(&select(table, after.is_some()))?;
-        let limit = ColumnValue::Number(max.rows.into());
+        let limit = CopyColumnValue::Number(max.rows.into());
         let mut found = find.query(rusqlite::params_from_iter(after.unwrap_or_default().iter().chain([&limit])))?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while bytes < max.bytes
             && let Some(row) = found.next()?
         {
             let fields = table.columns.iter().enumerate().map(|(at, column)| field(row, at, column));
-            let fields = fields.collect::<Result<Row, _>>()?;
+            let fields = fields.collect::<Result<CopyRow, _>>()?;
             bytes += row_weight_bytes(&fields);
             rows.push(fields);
         }
         Ok(rows)
     }
 
-    fn write(&mut self, table: &TableSchema, rows: &[Row]) -> Result<(), StoreError> {
+    fn write(&mut self, table: &TableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
         self.begin()?;
         let written = self.write_all(table, rows).and_then(|()| self.commit());
         if written.is_err() {

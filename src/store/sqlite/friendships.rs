@@ -4,7 +4,7 @@ use super::{SqliteStore, corrupt_error, time, to_i64};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
-use crate::store::friendship::{FriendRequest, FriendshipTable, UserRelation};
+use crate::store::friendship::{FriendshipRepository, StoredFriendRequest, UserRelation};
 use rusqlite::{OptionalExtension, Row, params};
 
 impl SqliteStore {
@@ -14,7 +14,7 @@ impl SqliteStore {
     }
 }
 
-impl FriendshipTable for SqliteStore {
+impl FriendshipRepository for SqliteStore {
     fn relation(&mut self, user: &UserName, other: &UserName) -> Result<UserRelation, StoreError> {
         let mut find = self.db.prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM friendships WHERE user_name = ?1 AND friend_name = ?2),
@@ -47,7 +47,7 @@ impl FriendshipTable for SqliteStore {
         Ok(())
     }
 
-    fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<FriendRequest>, StoreError> {
+    fn request(&mut self, receiver: &UserName, sender: &UserName) -> Result<Option<StoredFriendRequest>, StoreError> {
         let mut find = self.db.prepare_cached(
             "SELECT message_id, time_ms, push_seq, hidden FROM friend_requests WHERE receiver = ?1 AND sender = ?2",
         )?;
@@ -58,7 +58,7 @@ impl FriendshipTable for SqliteStore {
             return Ok(None);
         };
         let seq = u64::try_from(seq).map_err(|_| corrupt_error("a negative number"))?;
-        Ok(Some(FriendRequest { id, time_ms: time(time_ms), seq, is_hidden }))
+        Ok(Some(StoredFriendRequest { id, time_ms: time(time_ms), seq, is_hidden }))
     }
 
     fn count_requests_of(&mut self, sender: &UserName, limit: u32) -> Result<u32, StoreError> {

@@ -25,7 +25,7 @@ const CHANGED: [Range<usize>; 3] = [18..20, 24..28, 92..100];
 const ALL: u32 = u32::MAX;
 
 /// The file before the change, as the journal describes it.
-struct RollbackJournal {
+struct SqliteRollbackJournal {
     page_bytes: usize,
     pages: u32,
     /// The beginning of its first page, if the journal has that page.
@@ -34,7 +34,7 @@ struct RollbackJournal {
     has_pages: bool,
 }
 
-impl RollbackJournal {
+impl SqliteRollbackJournal {
     /// Reads a journal; `None`: SQLite ignores it.
     fn read(journal: impl Read) -> std::io::Result<Option<Self>> {
         let mut journal = BufReader::new(journal.take(LOG_BYTES_MAX));
@@ -132,7 +132,7 @@ pub(super) fn check(mut file: &File, journal_path: &Path) -> Result<(), StoreErr
         return Ok(());
     }
     let file_bytes = file.metadata().map_err(unavailable)?.len();
-    let before = RollbackJournal::read(journal).map_err(unavailable)?;
+    let before = SqliteRollbackJournal::read(journal).map_err(unavailable)?;
     if before.is_none_or(|before| before.may_belong_to(&page, file_bytes)) {
         return Ok(());
     }

@@ -39,12 +39,12 @@ impl DatabaseHeader {
 }
 
 /// The running checksum of a log.
-struct LogChecksum {
+struct SqliteWalChecksum {
     is_big_endian: bool,
     sums: [u32; 2],
 }
 
-impl LogChecksum {
+impl SqliteWalChecksum {
     fn add(&mut self, bytes: &[u8]) {
         let word = |four: &[u8]| {
             let value = number(four, 0);
@@ -71,7 +71,7 @@ fn committed(log: impl Read) -> std::io::Result<Option<(usize, Option<u32>)>> {
     if !read_all(&mut log, &mut head)? || number(&head, 0) & !1 != MAGIC {
         return Ok(None);
     }
-    let mut sum = LogChecksum { is_big_endian: number(&head, 0) & 1 == 1, sums: [0; 2] };
+    let mut sum = SqliteWalChecksum { is_big_endian: number(&head, 0) & 1 == 1, sums: [0; 2] };
     sum.add(&head[..24]);
     let page_bytes = number(&head, 8) as usize;
     if !sum.matches(&head, 24) || !page_bytes.is_power_of_two() || !(512..=65_536).contains(&page_bytes) {

@@ -2,10 +2,10 @@
 
 use super::accounts::name;
 use super::{SqliteStore, time};
-use crate::chat::contract::{RosterFriend, RosterFriendRequest};
+use crate::chat::contract::{RosterReplyFriend, RosterReplyFriendRequest};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::roster::RosterQueries;
+use crate::store::roster::RosterRepository;
 use rusqlite::params;
 
 /// A deleted account has no profile, and a friendship may outlive it for a moment.
@@ -19,39 +19,49 @@ pub(super) const OUTGOING: &str = "SELECT receiver, message_id, content, time_ms
      WHERE sender = ?1 ORDER BY push_seq LIMIT ?2";
 
 impl SqliteStore {
-    fn requests_in(&self, sql: &str, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
+    fn requests_in(
+        &self,
+        sql: &str,
+        user: &UserName,
+        rows_max: u32,
+    ) -> Result<Vec<RosterReplyFriendRequest>, StoreError> {
         let mut find = self.db.prepare_cached(sql)?;
         let (mut rows, mut requests) = (find.query(params![user.as_str(), rows_max])?, Vec::new());
         while let Some(row) = rows.next()? {
             let (user_name, time_ms) = (name(row, 0)?, time(row.get(3)?));
-            requests.push(RosterFriendRequest { user_name, message_id: row.get(1)?, content: row.get(2)?, time_ms });
+            requests.push(RosterReplyFriendRequest {
+                user_name,
+                message_id: row.get(1)?,
+                content: row.get(2)?,
+                time_ms,
+            });
         }
         Ok(requests)
     }
 }
 
-impl RosterQueries for SqliteStore {
+impl RosterRepository for SqliteStore {
     fn friends_after(
         &mut self,
         user: &UserName,
         after: Option<&UserName>,
         rows_max: u32,
-    ) -> Result<Vec<RosterFriend>, StoreError> {
+    ) -> Result<Vec<RosterReplyFriend>, StoreError> {
         let mut find = self.db.prepare_cached(FRIENDS)?;
         let after = after.map_or("", UserName::as_str);
         let (mut rows, mut friends) = (find.query(params![user.as_str(), after, rows_max])?, Vec::new());
         while let Some(row) = rows.next()? {
             let user_name = name(row, 0)?;
-            friends.push(RosterFriend { user_name, nick_name: row.get(1)?, profile_picture: row.get(2)? });
+            friends.push(RosterReplyFriend { user_name, nick_name: row.get(1)?, profile_picture: row.get(2)? });
         }
         Ok(friends)
     }
 
-    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
+    fn incoming(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterReplyFriendRequest>, StoreError> {
         self.requests_in(INCOMING, user, rows_max)
     }
 
-    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterFriendRequest>, StoreError> {
+    fn outgoing(&mut self, user: &UserName, rows_max: u32) -> Result<Vec<RosterReplyFriendRequest>, StoreError> {
         self.requests_in(OUTGOING, user, rows_max)
     }
 }

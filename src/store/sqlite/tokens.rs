@@ -3,10 +3,10 @@
 use super::{SqliteStore, time, to_i64};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::token::{ResumeTokenTable, StoredToken, TokenHash};
+use crate::store::token::{ResumeTokenRepository, StoredToken, TokenHash};
 use rusqlite::{OptionalExtension, params};
 
-impl ResumeTokenTable for SqliteStore {
+impl ResumeTokenRepository for SqliteStore {
     fn of_user(&mut self, user: &UserName) -> Result<Vec<StoredToken>, StoreError> {
         let mut find =
             self.db.prepare_cached("SELECT token_hash, expires_ms FROM resume_tokens WHERE user_name = ?1")?;

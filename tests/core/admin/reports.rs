@@ -7,7 +7,7 @@ use crate::sim::world::{EPOCH_MS, World};
 use crate::{ann_and_bob, rules, saves};
 use hongyan::chat::ChatCore;
 use hongyan::chat::contract::{
-    AdminAnswer, AdminRequest, AdminTicket, ConnId, CoreAction, CoreEvent, CoreSettings, JobOutcome, PushPage,
+    AdminAnswer, AdminRequest, AdminTicket, ConnId, CoreAction, CoreInput, CoreSettings, JobOutcome, PushPage,
     PushState, TurnTimestamp,
 };
 
@@ -60,14 +60,14 @@ fn crowd(count: u32) -> ChatCore {
         let name = crowd_name(slot);
         let log_in = Say::Login { mid: "l".into(), user: name.clone(), password: name };
         let mut actions = Vec::new();
-        chat.handle(TurnTimestamp::default(), CoreEvent::Opened { conn, address_key: None }, &mut actions);
-        chat.handle(TurnTimestamp::default(), CoreEvent::Input { conn, input: log_in.request() }, &mut actions);
+        chat.handle(TurnTimestamp::default(), CoreInput::Opened { conn, address_key: None }, &mut actions);
+        chat.handle(TurnTimestamp::default(), CoreInput::Input { conn, input: log_in.request() }, &mut actions);
         let ticket = actions.iter().find_map(|action| match action {
             CoreAction::Submit { ticket, .. } => Some(*ticket),
             _ => None,
         });
         let outcome = JobOutcome::Loaded { friends: Vec::new(), page: PushPage::default() };
-        chat.handle(TurnTimestamp::default(), CoreEvent::Finished { ticket: ticket.unwrap(), outcome }, &mut actions);
+        chat.handle(TurnTimestamp::default(), CoreInput::Finished { ticket: ticket.unwrap(), outcome }, &mut actions);
         assert!(actions.iter().any(|action| matches!(action, CoreAction::LoggedIn { .. })));
     }
     chat
@@ -88,7 +88,7 @@ fn many_users_are_looked_at_in_parts_and_each_user_who_stays_is_found_once() {
     let asked = [(Some(&expected[99]), 1_000), (None, 3)];
     for (ticket, (after, users_max)) in asked.iter().enumerate() {
         let request = AdminRequest::Users { after: after.map(|name| super::user(name)), users_max: *users_max };
-        let event = CoreEvent::Admin { ticket: AdminTicket(ticket as u64), request };
+        let event = CoreInput::Admin { ticket: AdminTicket(ticket as u64), request };
         chat.handle(TurnTimestamp::default(), event, &mut actions);
     }
     assert!(actions.is_empty(), "not in one turn");
@@ -99,7 +99,7 @@ fn many_users_are_looked_at_in_parts_and_each_user_who_stays_is_found_once() {
         assert!(turns < 20, "it takes too many turns");
         chat.handle(
             TurnTimestamp { mono_ms, wall_ms: 0 },
-            CoreEvent::Tick { input_read_until_ms: mono_ms },
+            CoreInput::Tick { input_read_until_ms: mono_ms },
             &mut actions,
         );
     }
@@ -179,7 +179,7 @@ fn a_push_is_found_wherever_it_is() {
     // A push of another sender with the same id waits until the first one is acked.
     let cid = w.online("cid");
     w.message(cid, "m1", "ann");
-    let states = |found: &[hongyan::chat::contract::PushReport]| -> Vec<(String, PushState)> {
+    let states = |found: &[hongyan::chat::contract::PushStatusReport]| -> Vec<(String, PushState)> {
         found.iter().map(|push| (push.sender.to_string(), push.state)).collect()
     };
     let found = pushes(&mut w, "ann", "m1");

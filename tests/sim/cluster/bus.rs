@@ -4,7 +4,7 @@
 use super::super::random::Random;
 use super::Cluster;
 use hongyan::chat::ChatCore;
-use hongyan::chat::contract::{BusFrame, BusRecord, CoreEvent, NodeIncarnation, NodeMessage};
+use hongyan::chat::contract::{BusFrame, BusRecord, CoreInput, NodeIncarnation, NodeMessage};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct Bus {
@@ -106,7 +106,7 @@ impl Cluster {
             self.later(wait_ms, move |cluster| {
                 cluster.when_running(node, life, move |cluster| {
                     cluster.bus.turns.remove(&(node, life));
-                    cluster.feed(node, CoreEvent::TurnEnded);
+                    cluster.feed(node, CoreInput::TurnEnded);
                 });
             });
         }
@@ -148,7 +148,7 @@ impl Cluster {
                 cluster.when_running(other, life, move |cluster| {
                     if cluster.nodes[other].me == Some(to) {
                         cluster.say(|| format!("node {other} gets from {from:?}: {frame:?}"));
-                        cluster.feed(other, CoreEvent::Bus { from, frame });
+                        cluster.feed(other, CoreInput::Bus { from, frame });
                     }
                 });
             });
@@ -202,7 +202,7 @@ impl Cluster {
         }
         self.later(1, move |cluster| {
             cluster.when_running(node, life, move |cluster| {
-                cluster.feed(node, CoreEvent::BusWorks(!cluster.bus.away_from.contains(&node)));
+                cluster.feed(node, CoreInput::BusWorks(!cluster.bus.away_from.contains(&node)));
             });
         });
     }

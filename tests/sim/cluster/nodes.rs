@@ -5,7 +5,7 @@ use super::super::store::MessageKey;
 use super::super::world::EPOCH_MS;
 use super::Cluster;
 use hongyan::chat::ChatCore;
-use hongyan::chat::contract::{ConnId, CoreAction, CoreEvent, NodeIncarnation, TurnTimestamp};
+use hongyan::chat::contract::{ConnId, CoreAction, CoreInput, NodeIncarnation, TurnTimestamp};
 use hongyan::protocol::reply::Reply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -214,7 +214,7 @@ impl Cluster {
 
     pub(super) fn tick(&mut self, node: usize) {
         let heard_ms = self.now_ms - self.nodes[node].started_ms;
-        self.feed(node, CoreEvent::Tick { input_read_until_ms: heard_ms });
+        self.feed(node, CoreInput::Tick { input_read_until_ms: heard_ms });
     }
 
     // Connections.
@@ -233,7 +233,7 @@ impl Cluster {
         self.when_running(node, life, move |cluster| {
             // A client that left while the node was paused was never connected.
             if cluster.nodes[node].conns.contains_key(&conn) {
-                cluster.feed(node, CoreEvent::Opened { conn, address_key: None });
+                cluster.feed(node, CoreInput::Opened { conn, address_key: None });
             }
         });
         conn
@@ -251,7 +251,7 @@ impl Cluster {
     pub(super) fn peer_closed(&mut self, node: usize, life: u64, conn: ConnId) {
         self.when_running(node, life, move |cluster| {
             if cluster.nodes[node].conns.remove(&conn).is_some() {
-                cluster.feed(node, CoreEvent::Closed { conn });
+                cluster.feed(node, CoreInput::Closed { conn });
             }
         });
     }
@@ -280,11 +280,11 @@ impl Cluster {
                 _ => {}
             }
             self.say(|| format!("node {node} hears {say:?}"));
-            self.feed(node, CoreEvent::Input { conn, input: say.request() });
+            self.feed(node, CoreInput::Input { conn, input: say.request() });
         }
     }
 
-    pub(super) fn feed(&mut self, node: usize, event: CoreEvent<'_>) {
+    pub(super) fn feed(&mut self, node: usize, event: CoreInput<'_>) {
         let now_ms = self.now_ms;
         let entry = &mut self.nodes[node];
         let now = TurnTimestamp { mono_ms: now_ms - entry.started_ms, wall_ms: entry.wall_ms(now_ms) };

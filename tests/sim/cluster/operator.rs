@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::nodes::Peer;
-use hongyan::chat::contract::{AdminAnswer, AdminJob, AdminRequest, AdminTicket, CoreEvent, Job};
+use hongyan::chat::contract::{AdminAnswer, AdminJob, AdminRequest, AdminTicket, CoreInput, Job};
 use hongyan::protocol::field::UserName;
 use std::collections::BTreeMap;
 
@@ -49,7 +49,7 @@ impl Cluster {
         self.operator.asked.insert(ticket, Asked { node, life, user, request: request.clone(), had });
         self.oracle.count("requests of the operator");
         self.when_running(node, life, move |cluster| {
-            cluster.feed(node, CoreEvent::Admin { ticket: AdminTicket(ticket), request });
+            cluster.feed(node, CoreInput::Admin { ticket: AdminTicket(ticket), request });
         });
     }
 

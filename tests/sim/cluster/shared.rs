@@ -3,7 +3,7 @@
 use super::Cluster;
 use super::store::{Done, InboxRecord};
 use hongyan::chat::ChatCore;
-use hongyan::chat::contract::{CoreEvent, Job, JobOutcome, JobTicket, NodeIncarnation, NodeMessage};
+use hongyan::chat::contract::{CoreInput, Job, JobOutcome, JobTicket, NodeIncarnation, NodeMessage};
 
 /// The time without renewal after which a lease lets another node fence.
 const LEASE_MS: u64 = 5_000;
@@ -99,7 +99,7 @@ impl Cluster {
                     return cluster.fenced(node);
                 }
                 cluster.say(|| format!("node {node} is answered {job:?}: {outcome:?}"));
-                cluster.feed(node, CoreEvent::Finished { ticket, outcome });
+                cluster.feed(node, CoreInput::Finished { ticket, outcome });
             });
         });
     }
@@ -153,11 +153,11 @@ impl Cluster {
                     return cluster.fenced(node);
                 }
                 cluster.look_at_leases(node, me, &leases);
-                cluster.feed(node, CoreEvent::View(view));
+                cluster.feed(node, CoreInput::View(view));
                 for InboxRecord { from, record, .. } in records {
                     if cluster.nodes[node].life == life {
                         cluster.say(|| format!("node {node} reads from {from:?}: {record:?}"));
-                        cluster.feed(node, CoreEvent::Record { from, record });
+                        cluster.feed(node, CoreInput::Record { from, record });
                     }
                 }
             });

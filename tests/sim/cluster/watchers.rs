@@ -3,7 +3,7 @@
 use super::super::say::Say;
 use super::Cluster;
 use super::nodes::Peer;
-use hongyan::protocol::account::RosterWithPresence;
+use hongyan::protocol::account::RosterReplyWithPresence;
 use hongyan::protocol::field::UserName;
 
 impl Cluster {
@@ -16,7 +16,11 @@ impl Cluster {
         }
     }
 
-    pub(super) fn is_shown_roster(&mut self, peer: Peer, RosterWithPresence { roster, online }: &RosterWithPresence) {
+    pub(super) fn is_shown_roster(
+        &mut self,
+        peer: Peer,
+        RosterReplyWithPresence { roster, online }: &RosterReplyWithPresence,
+    ) {
         self.clients[peer.client].watches = true;
         for (friend, online) in roster.friends.iter().zip(online) {
             self.is_shown(peer, &friend.user_name, *online);

@@ -2,7 +2,7 @@
 
 use super::*;
 use hongyan::chat::contract::{AccountJob, AccountOutcome};
-use hongyan::protocol::account::RosterWithPresence;
+use hongyan::protocol::account::RosterReplyWithPresence;
 
 /// The knowledge about users' own accounts.
 #[derive(Debug, Default)]
@@ -151,7 +151,7 @@ impl Oracle {
     }
 
     /// A PRESENCE frame is true when it is sent, and friends are shown as friends.
-    fn shown(&mut self, conn: ConnId, me: &str, shown: &RosterWithPresence, watch: bool) {
+    fn shown(&mut self, conn: ConnId, me: &str, shown: &RosterReplyWithPresence, watch: bool) {
         self.count("rosters");
         for (friend, online) in shown.roster.friends.iter().zip(&shown.online) {
             let friend = friend.user_name.as_str();

@@ -74,7 +74,7 @@ fn a_server_alone_and_a_copy_change_no_table_of_a_cluster() {
     change(&mut database, &BACK_TO_9);
     let why = mysql::refusal(&database.server());
     assert!(why.contains("it is that of a cluster"), "{why}");
-    let into = hongyan::store::mysql::MysqlDatabase::new_for(
+    let into = hongyan::store::mysql::MysqlConnector::new_for(
         hongyan::store::portable::StoreOpenMode::CopyInto,
         &database.url(),
     );

@@ -1,9 +1,9 @@
 //! How the state changes when news arrive from the session.
 
 use super::ChatApp;
-use crate::message::{ChatMessage, KeyTrust};
+use crate::message::{HistoryMessage, KeyTrust};
 use crate::session_messages::{
-    FriendsAndRequests, ListedFriendRequest, ServerLinkStatus, SessionCommand, SessionEvent,
+    ChatSessionCommand, ChatSessionEvent, ContactListRequest, ContactListSnapshot, ServerLinkStatus,
 };
 use crate::text;
 use crate::view;
@@ -13,9 +13,9 @@ const ASKS_MAX: usize = 200;
 
 impl ChatApp {
     /// Handles news from the session.
-    pub(crate) fn on_event(&mut self, news: SessionEvent) -> Vec<SessionCommand> {
+    pub(crate) fn on_event(&mut self, news: ChatSessionEvent) -> Vec<ChatSessionCommand> {
         match news {
-            SessionEvent::Kept { messages, seen } => {
+            ChatSessionEvent::Kept { messages, seen } => {
                 for message in messages {
                     self.chats.entry(message.with.clone()).or_default().add(message);
                 }
@@ -23,15 +23,15 @@ impl ChatApp {
                     self.chats.entry(with).or_default().set_seen(time);
                 }
             }
-            SessionEvent::Link(link) => return self.on_link_status(link),
-            SessionEvent::Roster(roster) => self.on_roster(roster),
-            SessionEvent::Presence { name, is_online } => {
+            ChatSessionEvent::Link(link) => return self.on_link_status(link),
+            ChatSessionEvent::Roster(roster) => self.on_roster(roster),
+            ChatSessionEvent::Presence { name, is_online } => {
                 if let Some(friend) = self.friends.get_mut(&name) {
                     friend.is_online = is_online;
                 }
             }
-            SessionEvent::Message(message) => return self.on_message(message),
-            SessionEvent::NotKept { with, text, reason } => {
+            ChatSessionEvent::Message(message) => return self.on_message(message),
+            ChatSessionEvent::NotKept { with, text, reason } => {
                 self.warn(text::line(&reason));
                 // The text as it was entered.
                 let slash = if text.starts_with('/') { "/" } else { "" };
@@ -39,32 +39,32 @@ impl ChatApp {
                 draft.keep_unsent(&format!("{slash}{text}"));
                 draft.restore_unsent();
             }
-            SessionEvent::Became { with, id, way } => {
+            ChatSessionEvent::Became { with, id, way } => {
                 self.chats.entry(with).or_default().set_state(&id, way);
             }
-            SessionEvent::Cleared(message) => self.chats.entry(message.with.clone()).or_default().clear(message),
-            SessionEvent::Asked(ask) => {
+            ChatSessionEvent::Cleared(message) => self.chats.entry(message.with.clone()).or_default().clear(message),
+            ChatSessionEvent::Asked(ask) => {
                 let name = text::line(&ask.name);
                 self.show_status(format!("{name} asks to become your friend: /accept {name} or /reject {name}"));
                 add_request(&mut self.incoming, ask);
             }
-            SessionEvent::Answered { name, is_accepted, text } => {
+            ChatSessionEvent::Answered { name, is_accepted, text } => {
                 self.outgoing.retain(|ask| ask.name != name);
                 let words = if text.is_empty() { String::new() } else { format!(": {}", text::line(&text)) };
                 let verb = if is_accepted { "accepted" } else { "rejected" };
                 self.show_status(format!("{} {verb} your request{words}", text::line(&name)));
             }
-            SessionEvent::Trust { name, trust } => {
+            ChatSessionEvent::Trust { name, trust } => {
                 if let KeyTrust::Changed { .. } | KeyTrust::Gone = trust {
                     self.warn(format!("the keys of {} have changed", text::line(&name)));
                 }
                 self.chats.entry(name.clone()).or_default().trust = trust;
                 self.restore_unsent(&name);
             }
-            SessionEvent::Shown { title, text } => self.show(&title, &text),
-            SessionEvent::Said(sentence) => self.show_status(text::line(&sentence)),
-            SessionEvent::Warned(sentence) => self.warn(text::line(&sentence)),
-            SessionEvent::Ended { reason, is_refused } => {
+            ChatSessionEvent::Shown { title, text } => self.show(&title, &text),
+            ChatSessionEvent::Said(sentence) => self.show_status(text::line(&sentence)),
+            ChatSessionEvent::Warned(sentence) => self.warn(text::line(&sentence)),
+            ChatSessionEvent::Ended { reason, is_refused } => {
                 self.end_reason = Some((text::line(&reason), is_refused));
                 self.has_quit = true;
             }
@@ -72,7 +72,7 @@ impl ChatApp {
         Vec::new()
     }
 
-    fn on_message(&mut self, message: ChatMessage) -> Vec<SessionCommand> {
+    fn on_message(&mut self, message: HistoryMessage) -> Vec<ChatSessionCommand> {
         let (with, is_mine) = (message.with.clone(), message.is_own());
         let rows = view::rows_of(self, &message);
         let is_open = self.open.as_ref() == Some(&with);
@@ -87,7 +87,7 @@ impl ChatApp {
         if is_open { self.mark_seen().into_iter().collect() } else { Vec::new() }
     }
 
-    fn on_link_status(&mut self, link: ServerLinkStatus) -> Vec<SessionCommand> {
+    fn on_link_status(&mut self, link: ServerLinkStatus) -> Vec<ChatSessionCommand> {
         if let ServerLinkStatus::Over(why) = &link {
             self.warn(format!("{}; /connect connects again", text::line(why)));
         }
@@ -97,12 +97,12 @@ impl ChatApp {
         let is_here = link == ServerLinkStatus::Here;
         self.link = link;
         match &self.open {
-            Some(open) if is_here => vec![SessionCommand::LookAt(open.clone())],
+            Some(open) if is_here => vec![ChatSessionCommand::LookAt(open.clone())],
             _ => Vec::new(),
         }
     }
 
-    fn on_roster(&mut self, roster: FriendsAndRequests) {
+    fn on_roster(&mut self, roster: ContactListSnapshot) {
         self.friends = roster.friends.into_iter().map(|friend| (friend.name.clone(), friend)).collect();
         self.incoming = roster.incoming;
         self.outgoing = roster.outgoing;
@@ -110,7 +110,7 @@ impl ChatApp {
 }
 
 /// Adds a request; one that is reported twice is kept once.
-fn add_request(asks: &mut Vec<ListedFriendRequest>, ask: ListedFriendRequest) {
+fn add_request(asks: &mut Vec<ContactListRequest>, ask: ContactListRequest) {
     asks.retain(|known| known.name != ask.name);
     if asks.len() < ASKS_MAX {
         asks.push(ask);

@@ -1,9 +1,9 @@
 //! How the state changes when a key is pressed.
 
-use super::{ChatApp, ContactListRow, Focus, Popup, SecretUse};
+use super::{ChatApp, ContactListRow, Focus, Popup, SecretPromptPurpose};
 use crate::editor::LineEditor;
 use crate::secret::Secret;
-use crate::session_messages::{ServerLinkStatus, SessionCommand};
+use crate::session_messages::{ChatSessionCommand, ServerLinkStatus};
 use crate::text;
 use crate::view;
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -14,7 +14,7 @@ const PASSPHRASE_CHARS_MIN: usize = 12;
 
 impl ChatApp {
     /// Handles a key.
-    pub(crate) fn on_key(&mut self, key: KeyEvent) -> Vec<SessionCommand> {
+    pub(crate) fn on_key(&mut self, key: KeyEvent) -> Vec<ChatSessionCommand> {
         if key.kind == KeyEventKind::Release {
             return Vec::new();
         }
@@ -22,7 +22,7 @@ impl ChatApp {
         let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
         if is_control && matches!(key.code, KeyCode::Char('q' | 'c')) {
             self.has_quit = true;
-            return vec![SessionCommand::Quit];
+            return vec![ChatSessionCommand::Quit];
         }
         if is_control && key.code == KeyCode::Char('l') {
             self.wants_redraw = true;
@@ -65,12 +65,12 @@ impl ChatApp {
         self.limit_scroll();
     }
 
-    fn switch_focus(&mut self) -> Vec<SessionCommand> {
+    fn switch_focus(&mut self) -> Vec<ChatSessionCommand> {
         self.focus = if self.focus == Focus::List { Focus::Chat } else { Focus::List };
         self.mark_seen().into_iter().collect()
     }
 
-    fn on_key_in_list(&mut self, key: KeyEvent) -> Vec<SessionCommand> {
+    fn on_key_in_list(&mut self, key: KeyEvent) -> Vec<ChatSessionCommand> {
         match key.code {
             KeyCode::Up => self.step(-1),
             KeyCode::Down => self.step(1),
@@ -96,14 +96,14 @@ impl ChatApp {
         }
     }
 
-    fn enter_row(&mut self) -> Vec<SessionCommand> {
+    fn enter_row(&mut self) -> Vec<ChatSessionCommand> {
         match self.current_row() {
             Some(ContactListRow::Friend(name) | ContactListRow::Other(name)) => self.enter(&name),
             Some(ContactListRow::Asks(name)) => {
                 self.show_request(&name);
                 Vec::new()
             }
-            Some(ContactListRow::Asked(name)) => vec![SessionCommand::Find(name)],
+            Some(ContactListRow::Asked(name)) => vec![ChatSessionCommand::Find(name)],
             None => Vec::new(),
         }
     }
@@ -121,7 +121,7 @@ impl ChatApp {
     }
 
     /// Handles a letter in the list: a shortcut for a command about the chosen row.
-    fn on_shortcut(&mut self, letter: char) -> Vec<SessionCommand> {
+    fn on_shortcut(&mut self, letter: char) -> Vec<ChatSessionCommand> {
         let command = match (letter, self.current_row()) {
             ('a', Some(ContactListRow::Asks(name))) => format!("accept {name}"),
             ('r', Some(ContactListRow::Asks(name))) => format!("reject {name}"),
@@ -133,7 +133,7 @@ impl ChatApp {
         self.command(&command)
     }
 
-    fn press_in_chat(&mut self, key: KeyEvent, is_control: bool) -> Vec<SessionCommand> {
+    fn press_in_chat(&mut self, key: KeyEvent, is_control: bool) -> Vec<ChatSessionCommand> {
         let is_alt = key.modifiers.contains(KeyModifiers::ALT);
         match key.code {
             KeyCode::Enter if is_alt => self.editor_mut().insert("\n"),
@@ -156,7 +156,7 @@ impl ChatApp {
     }
 
     /// Handles Esc: it ends the search first, then scrolling back, then the chat.
-    fn on_escape(&mut self) -> Vec<SessionCommand> {
+    fn on_escape(&mut self) -> Vec<ChatSessionCommand> {
         let Some(chat) = self.chat_mut() else {
             self.focus = Focus::List;
             return Vec::new();
@@ -176,7 +176,7 @@ impl ChatApp {
         self.limit_scroll();
     }
 
-    fn scroll_down(&mut self, by: usize) -> Vec<SessionCommand> {
+    fn scroll_down(&mut self, by: usize) -> Vec<ChatSessionCommand> {
         if let Some(chat) = self.chat_mut() {
             chat.scroll = chat.scroll.saturating_sub(by);
         }
@@ -190,7 +190,7 @@ impl ChatApp {
         }
     }
 
-    fn press_in_popup(&mut self, key: KeyEvent) -> Vec<SessionCommand> {
+    fn press_in_popup(&mut self, key: KeyEvent) -> Vec<ChatSessionCommand> {
         let last = self.popup.as_ref().map_or(0, |popup| view::popup_scroll_max(popup, self.size));
         match (&mut self.popup, key.code) {
             (_, KeyCode::Esc) => self.popup = None,
@@ -229,38 +229,58 @@ impl ChatApp {
 
     /// Asks again if the secret cannot be used. If the window closed, the user might enter the
     /// secret once more, and send it to a friend.
-    fn take_secret(&mut self, label: &str, secret: Secret, then: SecretUse) -> Vec<SessionCommand> {
+    fn take_secret(&mut self, label: &str, secret: Secret, then: SecretPromptPurpose) -> Vec<ChatSessionCommand> {
         if secret.is_empty() {
             self.warn("nothing was entered; Esc leaves");
             self.ask_secret(label, then);
             return Vec::new();
         }
         match then {
-            SecretUse::Export { file } if secret.chars().count() < PASSPHRASE_CHARS_MIN => {
-                self.ask_secret("Too short. A passphrase of at least 12 characters", SecretUse::Export { file });
+            SecretPromptPurpose::Export { file } if secret.chars().count() < PASSPHRASE_CHARS_MIN => {
+                self.ask_secret(
+                    "Too short. A passphrase of at least 12 characters",
+                    SecretPromptPurpose::Export { file },
+                );
             }
-            SecretUse::Export { file } => {
-                self.ask_secret("The same passphrase again", SecretUse::ExportAgain { file, passphrase: secret });
+            SecretPromptPurpose::Export { file } => {
+                self.ask_secret(
+                    "The same passphrase again",
+                    SecretPromptPurpose::ExportAgain { file, passphrase: secret },
+                );
             }
-            SecretUse::OldPassword => self.ask_secret("The new password", SecretUse::NewPassword { old: secret }),
-            SecretUse::NewPassword { old } => {
-                self.ask_secret("The new password again", SecretUse::NewPasswordAgain { old, new: secret });
+            SecretPromptPurpose::OldPassword => {
+                self.ask_secret("The new password", SecretPromptPurpose::NewPassword { old: secret })
             }
-            SecretUse::ExportAgain { file, passphrase } if passphrase != secret => {
-                self.ask_secret("The two were not the same. A passphrase for the file", SecretUse::Export { file });
+            SecretPromptPurpose::NewPassword { old } => {
+                self.ask_secret("The new password again", SecretPromptPurpose::NewPasswordAgain { old, new: secret });
             }
-            SecretUse::NewPasswordAgain { old, new } if new != secret => {
-                self.ask_secret("The two were not the same. The new password", SecretUse::NewPassword { old });
+            SecretPromptPurpose::ExportAgain { file, passphrase } if passphrase != secret => {
+                self.ask_secret(
+                    "The two were not the same. A passphrase for the file",
+                    SecretPromptPurpose::Export { file },
+                );
             }
-            SecretUse::ExportAgain { file, passphrase } => return vec![SessionCommand::Export { file, passphrase }],
-            SecretUse::NewPasswordAgain { old, new } => return vec![SessionCommand::Password { old, new }],
-            SecretUse::Import { file } => return vec![SessionCommand::Import { file, passphrase: secret }],
-            SecretUse::Delete => return vec![SessionCommand::DeleteAccount { password: secret }],
+            SecretPromptPurpose::NewPasswordAgain { old, new } if new != secret => {
+                self.ask_secret(
+                    "The two were not the same. The new password",
+                    SecretPromptPurpose::NewPassword { old },
+                );
+            }
+            SecretPromptPurpose::ExportAgain { file, passphrase } => {
+                return vec![ChatSessionCommand::Export { file, passphrase }];
+            }
+            SecretPromptPurpose::NewPasswordAgain { old, new } => {
+                return vec![ChatSessionCommand::Password { old, new }];
+            }
+            SecretPromptPurpose::Import { file } => {
+                return vec![ChatSessionCommand::Import { file, passphrase: secret }];
+            }
+            SecretPromptPurpose::Delete => return vec![ChatSessionCommand::DeleteAccount { password: secret }],
         }
         Vec::new()
     }
 
-    pub(super) fn ask_secret(&mut self, label: &str, then: SecretUse) {
+    pub(super) fn ask_secret(&mut self, label: &str, then: SecretPromptPurpose) {
         self.popup = Some(Popup::Secret { label: label.to_owned(), editor: LineEditor::default(), then });
     }
 

@@ -1,14 +1,14 @@
 //! Handles each line that the user enters: a message, or a command after a slash.
 
-use super::{ChatApp, Popup, SecretUse};
+use super::{ChatApp, Popup, SecretPromptPurpose};
 use crate::commands::{self, COMMANDS, InputCommand};
 use crate::message::{KeyTrust, MessageState};
-use crate::session_messages::SessionCommand;
+use crate::session_messages::ChatSessionCommand;
 use crate::text;
 
 impl ChatApp {
     /// Handles Enter: sends the line, or executes its command.
-    pub(super) fn enter_line(&mut self) -> Vec<SessionCommand> {
+    pub(super) fn enter_line(&mut self) -> Vec<ChatSessionCommand> {
         let line = self.editor().text().to_owned();
         if line.trim().is_empty() {
             return Vec::new();
@@ -31,7 +31,7 @@ impl ChatApp {
         self.editor_mut().clear();
         self.restore_unsent(&to);
         let text = line.strip_prefix('/').unwrap_or(&line).to_owned();
-        vec![SessionCommand::Send { to, text }]
+        vec![ChatSessionCommand::Send { to, text }]
     }
 
     /// Puts aside a text that cannot be sent, so that the line is free for a command. The sentence
@@ -75,7 +75,7 @@ impl ChatApp {
     }
 
     /// Executes a command, given without its slash.
-    pub(super) fn command(&mut self, line: &str) -> Vec<SessionCommand> {
+    pub(super) fn command(&mut self, line: &str) -> Vec<ChatSessionCommand> {
         let command = match commands::parse(line.trim(), self.open.as_deref()) {
             Ok(command) => command,
             Err(why) => {
@@ -87,60 +87,70 @@ impl ChatApp {
             InputCommand::Help => self.show_help(),
             InputCommand::Quit => {
                 self.has_quit = true;
-                return vec![SessionCommand::Quit];
+                return vec![ChatSessionCommand::Quit];
             }
             InputCommand::Open(name) => return self.enter(&name),
-            InputCommand::Find(name) => return vec![SessionCommand::Find(name)],
-            InputCommand::Request { name, text } => return vec![SessionCommand::Ask { name, text }],
+            InputCommand::Find(name) => return vec![ChatSessionCommand::Find(name)],
+            InputCommand::Request { name, text } => return vec![ChatSessionCommand::Ask { name, text }],
             InputCommand::Withdraw(name) => match self.outgoing.iter().find(|ask| ask.name == name) {
-                Some(ask) => return vec![SessionCommand::Withdraw(ask.clone())],
+                Some(ask) => return vec![ChatSessionCommand::Withdraw(ask.clone())],
                 None => self.warn(format!("you have not asked {}", text::line(&name))),
             },
             InputCommand::Accept(name) => return self.answer(&name, true),
             InputCommand::Reject(name) => return self.answer(&name, false),
             InputCommand::Remove(name) => {
-                self.confirm(&format!("End the friendship with {}?", text::line(&name)), SessionCommand::Remove(name));
+                self.confirm(
+                    &format!("End the friendship with {}?", text::line(&name)),
+                    ChatSessionCommand::Remove(name),
+                );
             }
             InputCommand::Block(name) => {
                 let question = format!("Block {}? It ends the friendship, and they are not told.", text::line(&name));
-                self.confirm(&question, SessionCommand::Block(name));
+                self.confirm(&question, ChatSessionCommand::Block(name));
             }
-            InputCommand::Unblock(name) => return vec![SessionCommand::Unblock(name)],
-            InputCommand::Blocked => return vec![SessionCommand::Blocked],
+            InputCommand::Unblock(name) => return vec![ChatSessionCommand::Unblock(name)],
+            InputCommand::Blocked => return vec![ChatSessionCommand::Blocked],
             InputCommand::Search(text) => self.search(text),
             InputCommand::Safety => self.show_safety(),
             InputCommand::Agree => self.ask_to_accept_keys(),
             InputCommand::Retry => return self.retry(),
             InputCommand::Export(file) => {
-                self.ask_secret("A passphrase for the file, of at least 12 characters", SecretUse::Export { file });
+                self.ask_secret(
+                    "A passphrase for the file, of at least 12 characters",
+                    SecretPromptPurpose::Export { file },
+                );
             }
-            InputCommand::Import(file) => self.ask_secret("The passphrase of the file", SecretUse::Import { file }),
-            InputCommand::NewKeys => self.confirm("Make new keys? Your friends are warned.", SessionCommand::NewKeys),
+            InputCommand::Import(file) => {
+                self.ask_secret("The passphrase of the file", SecretPromptPurpose::Import { file })
+            }
+            InputCommand::NewKeys => {
+                self.confirm("Make new keys? Your friends are warned.", ChatSessionCommand::NewKeys)
+            }
             InputCommand::Profile { key, value } => {
-                return vec![SessionCommand::Profile { key: key.to_owned(), value }];
+                return vec![ChatSessionCommand::Profile { key: key.to_owned(), value }];
             }
-            InputCommand::Password => self.ask_secret("The old password", SecretUse::OldPassword),
+            InputCommand::Password => self.ask_secret("The old password", SecretPromptPurpose::OldPassword),
             InputCommand::DeleteAccount => {
-                self.ask_secret("Your password, to delete your account for good", SecretUse::Delete);
+                self.ask_secret("Your password, to delete your account for good", SecretPromptPurpose::Delete);
             }
-            InputCommand::Connect => return vec![SessionCommand::Connect],
-            InputCommand::LogOut => return vec![SessionCommand::LogOut],
+            InputCommand::Connect => return vec![ChatSessionCommand::Connect],
+            InputCommand::LogOut => return vec![ChatSessionCommand::LogOut],
             #[cfg(debug_assertions)]
             InputCommand::Panic => panic!("as the test asked"),
         }
         Vec::new()
     }
 
-    fn confirm(&mut self, question: &str, order: SessionCommand) {
+    fn confirm(&mut self, question: &str, order: ChatSessionCommand) {
         self.popup = Some(Popup::Confirm { question: question.to_owned(), order });
     }
 
-    fn answer(&mut self, name: &str, is_accepted: bool) -> Vec<SessionCommand> {
+    fn answer(&mut self, name: &str, is_accepted: bool) -> Vec<ChatSessionCommand> {
         let Some(ask) = self.incoming.iter().find(|ask| ask.name == name) else {
             self.warn(format!("{} has not asked", text::line(name)));
             return Vec::new();
         };
-        vec![SessionCommand::Answer { ask: ask.clone(), is_accepted }]
+        vec![ChatSessionCommand::Answer { ask: ask.clone(), is_accepted }]
     }
 
     /// Asks the user to accept the change of keys. The question has the safety number of exactly
@@ -156,7 +166,7 @@ impl ChatApp {
             KeyTrust::Changed { safety, keys } if safety.is_empty() => {
                 let question =
                     format!("Trust the new keys of {shown}? Without keys of yours there is no safety number.");
-                self.confirm(&question, SessionCommand::Agree { name, keys });
+                self.confirm(&question, ChatSessionCommand::Agree { name, keys });
             }
             KeyTrust::Changed { safety, keys } => {
                 let question = format!(
@@ -164,22 +174,22 @@ impl ChatApp {
                      same one? Compare it face to face, or by a call.",
                     format_in_rows(&safety)
                 );
-                self.confirm(&question, SessionCommand::Agree { name, keys });
+                self.confirm(&question, ChatSessionCommand::Agree { name, keys });
             }
             KeyTrust::Gone => {
                 let question = format!("{shown} has no keys any more. Write to {shown} without encryption?");
-                self.confirm(&question, SessionCommand::Agree { name, keys: String::new() });
+                self.confirm(&question, ChatSessionCommand::Agree { name, keys: String::new() });
             }
             _ => self.show_status("there is nothing to agree to"),
         }
     }
 
     /// Retries all messages of the open chat that failed, oldest first.
-    pub(super) fn retry(&mut self) -> Vec<SessionCommand> {
+    pub(super) fn retry(&mut self) -> Vec<ChatSessionCommand> {
         let (Some(with), Some(chat)) = (self.open.clone(), self.chat_mut()) else { return Vec::new() };
         let ids: Vec<String> = chat.failed().map(|message| message.id.clone()).collect();
         ids.iter().for_each(|id| chat.set_state(id, MessageState::Sent));
-        ids.into_iter().map(|id| SessionCommand::Retry { with: with.clone(), id }).collect()
+        ids.into_iter().map(|id| ChatSessionCommand::Retry { with: with.clone(), id }).collect()
     }
 
     fn search(&mut self, wanted: String) {

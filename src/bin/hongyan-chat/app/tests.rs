@@ -1,13 +1,13 @@
 use super::*;
-use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
-use crate::session_messages::{FriendsAndRequests, SessionEvent};
+use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus, MessageState};
+use crate::session_messages::{ChatSessionEvent, ContactListSnapshot};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 fn app() -> ChatApp {
     let mut app = ChatApp::new("ann", "server", 0);
-    app.on_event(SessionEvent::Link(ServerLinkStatus::Here));
-    let friend = |name: &str| FriendItem { name: name.into(), nick: String::new(), is_online: false };
-    app.on_event(SessionEvent::Roster(FriendsAndRequests {
+    app.on_event(ChatSessionEvent::Link(ServerLinkStatus::Here));
+    let friend = |name: &str| ContactListFriend { name: name.into(), nick: String::new(), is_online: false };
+    app.on_event(ChatSessionEvent::Roster(ContactListSnapshot {
         friends: vec![friend("bob"), friend("zoe")],
         incoming: vec![ask("carl")],
         outgoing: vec![ask("dora")],
@@ -15,19 +15,19 @@ fn app() -> ChatApp {
     app
 }
 
-fn ask(name: &str) -> ListedFriendRequest {
-    ListedFriendRequest { name: name.into(), id: format!("of {name}"), text: format!("words of {name}") }
+fn ask(name: &str) -> ContactListRequest {
+    ContactListRequest { name: name.into(), id: format!("of {name}"), text: format!("words of {name}") }
 }
 
-fn press(app: &mut ChatApp, code: KeyCode) -> Vec<SessionCommand> {
+fn press(app: &mut ChatApp, code: KeyCode) -> Vec<ChatSessionCommand> {
     app.on_key(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
-fn control(app: &mut ChatApp, letter: char) -> Vec<SessionCommand> {
+fn control(app: &mut ChatApp, letter: char) -> Vec<ChatSessionCommand> {
     app.on_key(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
 }
 
-fn enter(app: &mut ChatApp, line: &str) -> Vec<SessionCommand> {
+fn enter(app: &mut ChatApp, line: &str) -> Vec<ChatSessionCommand> {
     app.focus = Focus::Chat;
     line.chars().for_each(|char| drop(press(app, KeyCode::Char(char))));
     press(app, KeyCode::Enter)
@@ -37,15 +37,15 @@ fn secret_of(text: &str) -> Secret {
     text.to_owned().into()
 }
 
-fn received(with: &str, time: u64) -> SessionEvent {
+fn received(with: &str, time: u64) -> ChatSessionEvent {
     let (id, text) = (time.to_string(), format!("text {time}"));
-    SessionEvent::Message(ChatMessage {
+    ChatSessionEvent::Message(HistoryMessage {
         with: with.into(),
         id,
         time,
         text,
         way: MessageState::Received,
-        seal: MessageSecurity::Sealed,
+        seal: MessageEncryptionStatus::Sealed,
     })
 }
 
@@ -54,8 +54,8 @@ fn a_line_becomes_a_message_and_two_slashes_one() {
     let mut app = app();
     assert!(enter(&mut app, "hello").is_empty() && app.status_line.0.contains("no chat is open"));
     app.list_editor.clear();
-    assert_eq!(app.enter("bob"), [SessionCommand::LookAt("bob".into())]);
-    let send = |text: &str| vec![SessionCommand::Send { to: "bob".into(), text: text.into() }];
+    assert_eq!(app.enter("bob"), [ChatSessionCommand::LookAt("bob".into())]);
+    let send = |text: &str| vec![ChatSessionCommand::Send { to: "bob".into(), text: text.into() }];
     assert_eq!(enter(&mut app, "hello"), send("hello"));
     assert_eq!(enter(&mut app, "//etc"), send("/etc"));
     assert!(enter(&mut app, "   ").is_empty());
@@ -71,7 +71,7 @@ fn changed_keys_stop_a_chat_until_the_user_agrees() {
     app.enter("bob");
     let changed = KeyTrust::Changed { safety: "1 2".into(), keys: "new".into() };
     for (trust, keys) in [(changed, "new"), (KeyTrust::Gone, "")] {
-        app.on_event(SessionEvent::Trust { name: "bob".into(), trust });
+        app.on_event(ChatSessionEvent::Trust { name: "bob".into(), trust });
         assert!(enter(&mut app, "hello").is_empty() && app.status_line.1, "nothing is sent");
         assert!(app.editor().is_empty(), "there is room for the command");
         assert!(enter(&mut app, "/agree").is_empty(), "it asks first");
@@ -79,18 +79,18 @@ fn changed_keys_stop_a_chat_until_the_user_agrees() {
         assert_eq!(question.contains("1 2"), keys == "new", "with the number of these keys: {question}");
         // The keys have changed meanwhile: the answer is about those that were shown.
         let other = KeyTrust::Changed { safety: "3 4".into(), keys: "other".into() };
-        app.on_event(SessionEvent::Trust { name: "bob".into(), trust: other });
-        let agree = SessionCommand::Agree { name: "bob".into(), keys: keys.into() };
+        app.on_event(ChatSessionEvent::Trust { name: "bob".into(), trust: other });
+        let agree = ChatSessionCommand::Agree { name: "bob".into(), keys: keys.into() };
         assert_eq!(press(&mut app, KeyCode::Char('y')), [agree]);
     }
-    app.on_event(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2".into() } });
-    let send = |text: &str| vec![SessionCommand::Send { to: "bob".into(), text: text.into() }];
+    app.on_event(ChatSessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2".into() } });
+    let send = |text: &str| vec![ChatSessionCommand::Send { to: "bob".into(), text: text.into() }];
     for _ in 0..2 {
         assert_eq!(app.editor().text(), "hello", "nothing is lost");
         assert_eq!(press(&mut app, KeyCode::Enter), send("hello"));
     }
     assert!(app.editor().is_empty() && enter(&mut app, "/agree").is_empty());
-    app.on_event(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::CannotSeal });
+    app.on_event(ChatSessionEvent::Trust { name: "bob".into(), trust: KeyTrust::CannotSeal });
     assert!(enter(&mut app, "hello").is_empty());
 }
 
@@ -100,7 +100,7 @@ fn a_text_that_is_not_sent_comes_back() {
     app.enter("bob");
     enter(&mut app, "half a sentence");
     let reason = "the disk is full".to_owned();
-    app.on_event(SessionEvent::NotKept { with: "bob".into(), text: "/etc".into(), reason });
+    app.on_event(ChatSessionEvent::NotKept { with: "bob".into(), text: "/etc".into(), reason });
     assert_eq!((app.editor().text(), app.status_line.1), ("//etc", true), "as it was entered");
     // A command from the list does not delete the text that is being written.
     press(&mut app, KeyCode::Tab);
@@ -116,9 +116,9 @@ fn a_text_that_is_not_sent_comes_back() {
 #[test]
 fn a_sentence_goes_after_a_while_and_a_warning_once_the_user_is_there() {
     let mut app = app();
-    app.on_event(SessionEvent::Said("bob was asked".into()));
+    app.on_event(ChatSessionEvent::Said("bob was asked".into()));
     assert!(!app.on_time_passed(SAID_FOR / 2) && app.on_time_passed(SAID_FOR / 2) && app.status_line.0.is_empty());
-    app.on_event(SessionEvent::Warned("the disk is full".into()));
+    app.on_event(ChatSessionEvent::Warned("the disk is full".into()));
     assert!(!app.on_time_passed(SAID_FOR * 9) && !app.status_line.0.is_empty());
     press(&mut app, KeyCode::Down);
     assert!(!app.on_time_passed(SAID_FOR / 2) && app.on_time_passed(SAID_FOR) && app.status_line.0.is_empty());
@@ -137,8 +137,8 @@ fn text_typed_over_a_window_is_a_command_or_nothing() {
         entered
     };
     // With letters that are shortcuts of the list, and a space.
-    assert_eq!(typed("/accept carl"), [SessionCommand::Answer { ask: ask("carl"), is_accepted: true }]);
-    assert_eq!(typed("/request zed hi"), [SessionCommand::Ask { name: "zed".into(), text: "hi".into() }]);
+    assert_eq!(typed("/accept carl"), [ChatSessionCommand::Answer { ask: ask("carl"), is_accepted: true }]);
+    assert_eq!(typed("/request zed hi"), [ChatSessionCommand::Ask { name: "zed".into(), text: "hi".into() }]);
     assert_eq!(typed("q reject b d"), [], "Enter closes it");
 }
 
@@ -150,24 +150,30 @@ fn requests_are_answered_from_the_list() {
     let Some(Popup::Text { text, .. }) = &app.popup else { panic!() };
     assert!(text.contains("words of carl") && text.contains("/accept carl or /reject carl"), "{text}");
     press(&mut app, KeyCode::Esc);
-    assert_eq!(press(&mut app, KeyCode::Char('a')), [SessionCommand::Answer { ask: ask("carl"), is_accepted: true }]);
-    assert_eq!(press(&mut app, KeyCode::Char('r')), [SessionCommand::Answer { ask: ask("carl"), is_accepted: false }]);
+    assert_eq!(
+        press(&mut app, KeyCode::Char('a')),
+        [ChatSessionCommand::Answer { ask: ask("carl"), is_accepted: true }]
+    );
+    assert_eq!(
+        press(&mut app, KeyCode::Char('r')),
+        [ChatSessionCommand::Answer { ask: ask("carl"), is_accepted: false }]
+    );
     press(&mut app, KeyCode::End);
-    assert_eq!(press(&mut app, KeyCode::Char('w')), [SessionCommand::Withdraw(ask("dora"))]);
+    assert_eq!(press(&mut app, KeyCode::Char('w')), [ChatSessionCommand::Withdraw(ask("dora"))]);
     assert!(press(&mut app, KeyCode::Char('a')).is_empty(), "a sent request cannot be accepted");
     press(&mut app, KeyCode::Up);
     assert_eq!(app.current_row(), Some(ContactListRow::Friend("zoe".into())));
     assert!(press(&mut app, KeyCode::Char('b')).is_empty());
     assert!(press(&mut app, KeyCode::Char('x')).is_empty() && app.popup.is_some(), "a question waits for y or n");
-    assert_eq!(press(&mut app, KeyCode::Char('y')), [SessionCommand::Block("zoe".into())]);
+    assert_eq!(press(&mut app, KeyCode::Char('y')), [ChatSessionCommand::Block("zoe".into())]);
     press(&mut app, KeyCode::Char('d'));
     assert!(press(&mut app, KeyCode::Char('n')).is_empty() && app.popup.is_none());
-    app.on_event(SessionEvent::Asked(ask("emil")));
+    app.on_event(ChatSessionEvent::Asked(ask("emil")));
     assert!(app.status_line.0.contains("/accept emil or /reject emil"), "{}", app.status_line.0);
-    app.on_event(SessionEvent::Asked(ask("emil")));
+    app.on_event(ChatSessionEvent::Asked(ask("emil")));
     assert_eq!(app.incoming.iter().filter(|ask| ask.name == "emil").count(), 1);
-    assert_eq!(enter(&mut app, "/reject emil"), [SessionCommand::Answer { ask: ask("emil"), is_accepted: false }]);
-    let asks = SessionCommand::Ask { name: "fred".into(), text: "it's Ann".into() };
+    assert_eq!(enter(&mut app, "/reject emil"), [ChatSessionCommand::Answer { ask: ask("emil"), is_accepted: false }]);
+    let asks = ChatSessionCommand::Ask { name: "fred".into(), text: "it's Ann".into() };
     assert_eq!(enter(&mut app, "/request fred it's Ann"), [asks]);
 }
 
@@ -176,8 +182,8 @@ fn only_messages_in_sight_become_read() {
     let mut app = app();
     app.on_event(received("bob", 5));
     assert_eq!(app.chats["bob"].unread, 1);
-    let saw = |time| SessionCommand::Saw { with: "bob".into(), time };
-    assert_eq!(control(&mut app, 'n'), [SessionCommand::LookAt("bob".into()), saw(5)]);
+    let saw = |time| ChatSessionCommand::Saw { with: "bob".into(), time };
+    assert_eq!(control(&mut app, 'n'), [ChatSessionCommand::LookAt("bob".into()), saw(5)]);
     assert_eq!(app.on_event(received("bob", 6)), [saw(6)]);
     press(&mut app, KeyCode::Tab);
     assert!(app.on_event(received("bob", 7)).is_empty());
@@ -194,19 +200,23 @@ fn all_that_failed_is_sent_again_under_its_id() {
     for id in 1..4_u64 {
         let way = if id == 2 { MessageState::Safe } else { MessageState::Failed("FULL".into()) };
         let (with, text) = ("bob".into(), String::new());
-        app.on_event(SessionEvent::Message(ChatMessage {
+        app.on_event(ChatSessionEvent::Message(HistoryMessage {
             with,
             id: id.to_string(),
             time: id,
             text,
             way,
-            seal: MessageSecurity::Sealed,
+            seal: MessageEncryptionStatus::Sealed,
         }));
     }
-    let again = |id: &str| SessionCommand::Retry { with: "bob".into(), id: id.into() };
+    let again = |id: &str| ChatSessionCommand::Retry { with: "bob".into(), id: id.into() };
     assert_eq!(enter(&mut app, "/retry"), [again("1"), again("3")]);
     assert!(control(&mut app, 'r').is_empty(), "they are on their way");
-    app.on_event(SessionEvent::Became { with: "bob".into(), id: "3".into(), way: MessageState::Failed("FULL".into()) });
+    app.on_event(ChatSessionEvent::Became {
+        with: "bob".into(),
+        id: "3".into(),
+        way: MessageState::Failed("FULL".into()),
+    });
     assert_eq!(control(&mut app, 'r'), [again("3")]);
 }
 
@@ -220,7 +230,7 @@ fn a_secret_goes_where_it_was_asked_for() {
     enter(&mut app, "/export my keys");
     let good = "twelve chars";
     assert!(secret(&mut app, good).is_empty());
-    let order = SessionCommand::Export { file: "my keys".into(), passphrase: secret_of(good) };
+    let order = ChatSessionCommand::Export { file: "my keys".into(), passphrase: secret_of(good) };
     assert_eq!(secret(&mut app, good), std::slice::from_ref(&order));
     enter(&mut app, "/export my keys");
     // A secret that cannot be used is asked for again, and goes nowhere else.
@@ -235,7 +245,7 @@ fn a_secret_goes_where_it_was_asked_for() {
         let Some(Popup::Secret { label: shown, .. }) = &app.popup else { panic!("{text}") };
         assert!(shown.contains(label), "{shown}");
     }
-    let shown = SessionEvent::Shown { title: "Profile".into(), text: "of bob".into() };
+    let shown = ChatSessionEvent::Shown { title: "Profile".into(), text: "of bob".into() };
     app.on_event(shown);
     assert!(matches!(app.popup, Some(Popup::Secret { .. })), "an answer does not take its place");
     assert_eq!(secret(&mut app, good), [order]);
@@ -245,7 +255,10 @@ fn a_secret_goes_where_it_was_asked_for() {
     for text in ["old", "new", "other", "new"] {
         assert!(secret(&mut app, text).is_empty() && app.popup.is_some());
     }
-    assert_eq!(secret(&mut app, "new"), [SessionCommand::Password { old: secret_of("old"), new: secret_of("new") }]);
+    assert_eq!(
+        secret(&mut app, "new"),
+        [ChatSessionCommand::Password { old: secret_of("old"), new: secret_of("new") }]
+    );
     enter(&mut app, "/password");
     app.paste("old-one");
     assert!(!format!("{app:?}").contains("old-one"), "nor is it in what is printed of the state");
@@ -261,16 +274,16 @@ fn the_end_is_said_and_the_way_out_always_works() {
     for letter in ['q', 'c'] {
         let mut app = app();
         press(&mut app, KeyCode::F(1));
-        assert_eq!(control(&mut app, letter), [SessionCommand::Quit]);
+        assert_eq!(control(&mut app, letter), [ChatSessionCommand::Quit]);
         assert!(app.has_quit && app.end_reason.is_none());
     }
     let mut app = app();
-    app.on_event(SessionEvent::Ended { reason: "wrong\npassword".into(), is_refused: true });
+    app.on_event(ChatSessionEvent::Ended { reason: "wrong\npassword".into(), is_refused: true });
     assert_eq!((app.has_quit, app.end_reason), (true, Some(("wrong⏎password".into(), true))));
     let mut app = self::app();
-    app.on_event(SessionEvent::Link(ServerLinkStatus::Over("the user logged in elsewhere".into())));
+    app.on_event(ChatSessionEvent::Link(ServerLinkStatus::Over("the user logged in elsewhere".into())));
     assert!(!app.has_quit && app.status_line.0.contains("/connect"));
-    assert_eq!(enter(&mut app, "/connect"), [SessionCommand::Connect]);
+    assert_eq!(enter(&mut app, "/connect"), [ChatSessionCommand::Connect]);
 }
 
 #[test]
@@ -280,6 +293,6 @@ fn the_list_keeps_its_place_while_others_come_and_go() {
     app.on_event(received("yan", 1));
     assert_eq!(app.current_row(), Some(ContactListRow::Friend("zoe".into())));
     assert!(app.rows().contains(&ContactListRow::Other("yan".into())), "no friend, but there are messages");
-    app.on_event(SessionEvent::Roster(FriendsAndRequests::default()));
+    app.on_event(ChatSessionEvent::Roster(ContactListSnapshot::default()));
     assert_eq!(app.current_row(), Some(ContactListRow::Other("yan".into())));
 }

@@ -1,45 +1,47 @@
 //! Orders about friends and the account.
 
 use super::ChatSessionWorker;
-use crate::session_messages::{FriendItem, FriendsAndRequests, ListedFriendRequest, SessionCommand, SessionEvent};
+use crate::session_messages::{
+    ChatSessionCommand, ChatSessionEvent, ContactListFriend, ContactListRequest, ContactListSnapshot,
+};
 use crate::text;
-use hongyan::client::{Error, ErrorCode, PendingFriendRequest, ProfileChange, hash_value};
+use hongyan::client::{Error, ErrorCode, ProfileChange, RosterPendingRequest, hash_value};
 
 impl ChatSessionWorker {
-    pub(super) fn execute(&mut self, order: SessionCommand) {
+    pub(super) fn execute(&mut self, order: ChatSessionCommand) {
         match order {
-            SessionCommand::Retry { with, id } => self.retry(&with, &id),
-            SessionCommand::Saw { with, time } => {
+            ChatSessionCommand::Retry { with, id } => self.retry(&with, &id),
+            ChatSessionCommand::Saw { with, time } => {
                 let kept = self.shared.update_history(|history| history.store_seen(&with, time));
                 if let Err(error) = kept {
                     self.shared.warn(format!("cannot write the messages: {error}"));
                 }
             }
-            SessionCommand::LookAt(name) => {
+            ChatSessionCommand::LookAt(name) => {
                 if name != "system" && self.is_online {
                     self.trust(&name);
                 }
             }
-            SessionCommand::Agree { name, keys } => self.accept_keys(&name, &keys),
-            SessionCommand::Export { .. } => self.export(&order),
-            SessionCommand::Import { .. } => self.import(&order),
-            SessionCommand::NewKeys => self.new_keys(),
-            SessionCommand::Connect => self.connect(),
-            SessionCommand::LogOut => self.log_out(),
-            SessionCommand::DeleteAccount { password } => self.delete_account(&password),
-            SessionCommand::Password { old, new } => self.change_password(&old, &new),
-            SessionCommand::Profile { key, value } => self.change_profile(&key, value),
+            ChatSessionCommand::Agree { name, keys } => self.accept_keys(&name, &keys),
+            ChatSessionCommand::Export { .. } => self.export(&order),
+            ChatSessionCommand::Import { .. } => self.import(&order),
+            ChatSessionCommand::NewKeys => self.new_keys(),
+            ChatSessionCommand::Connect => self.connect(),
+            ChatSessionCommand::LogOut => self.log_out(),
+            ChatSessionCommand::DeleteAccount { password } => self.delete_account(&password),
+            ChatSessionCommand::Password { old, new } => self.change_password(&old, &new),
+            ChatSessionCommand::Profile { key, value } => self.change_profile(&key, value),
             // These orders are handled by the session itself.
-            SessionCommand::Send { .. } | SessionCommand::Quit => {}
+            ChatSessionCommand::Send { .. } | ChatSessionCommand::Quit => {}
             other => self.execute_about_other(other),
         }
     }
 
     /// Executes orders about one other user. They may change the roster.
-    fn execute_about_other(&mut self, order: SessionCommand) {
+    fn execute_about_other(&mut self, order: ChatSessionCommand) {
         let Some(client) = self.online() else { return };
         match order {
-            SessionCommand::Find(name) => {
+            ChatSessionCommand::Find(name) => {
                 match client.profile(&name) {
                     Ok(Some(profile)) => {
                         let keys = if profile.rsa_public_key.is_empty() { "none" } else { "yes" };
@@ -58,40 +60,42 @@ impl ChatSessionWorker {
                             .map(|(label, text)| format!("{label:<9} {text}"))
                             .collect();
                         let hint = format!("\n\n/request {} asks to become friends.", text::line(&profile.user_name));
-                        self.shared
-                            .emit(SessionEvent::Shown { title: "Profile".to_owned(), text: rows.join("\n") + &hint });
+                        self.shared.emit(ChatSessionEvent::Shown {
+                            title: "Profile".to_owned(),
+                            text: rows.join("\n") + &hint,
+                        });
                     }
                     Ok(None) => self.shared.emit_sentence(format!("there is no user {name}")),
                     Err(error) => self.shared.warn(error.to_string()),
                 }
                 return;
             }
-            SessionCommand::Ask { name, text } => {
+            ChatSessionCommand::Ask { name, text } => {
                 self.report(client.ask_friend(&name, &text), &format!("{name} was asked"));
             }
-            SessionCommand::Withdraw(ask) => {
+            ChatSessionCommand::Withdraw(ask) => {
                 self.report(client.end_friendship(&ask.name), &format!("your request to {} is withdrawn", ask.name));
             }
-            SessionCommand::Answer { ask, is_accepted } => {
+            ChatSessionCommand::Answer { ask, is_accepted } => {
                 let verb = if is_accepted { "you and {} are friends" } else { "the request of {} is rejected" };
                 let answered = client.answer_request(is_accepted, &ask.id, &ask.name, "");
                 self.report(answered, &verb.replace("{}", &ask.name));
             }
-            SessionCommand::Remove(name) => {
+            ChatSessionCommand::Remove(name) => {
                 self.report(client.end_friendship(&name), &format!("{name} is not your friend any more"));
             }
-            SessionCommand::Block(name) => {
+            ChatSessionCommand::Block(name) => {
                 self.report(client.block(&name), &format!("{name} is blocked"));
             }
-            SessionCommand::Unblock(name) => {
+            ChatSessionCommand::Unblock(name) => {
                 self.report(client.unblock(&name), &format!("{name} is not blocked any more"));
             }
-            SessionCommand::Blocked => {
+            ChatSessionCommand::Blocked => {
                 match client.blocked() {
                     Ok(names) if names.is_empty() => self.shared.emit_sentence("you have blocked nobody"),
-                    Ok(names) => {
-                        self.shared.emit(SessionEvent::Shown { title: "Blocked".to_owned(), text: names.join("\n") })
-                    }
+                    Ok(names) => self
+                        .shared
+                        .emit(ChatSessionEvent::Shown { title: "Blocked".to_owned(), text: names.join("\n") }),
                     Err(error) => self.shared.warn(error.to_string()),
                 }
                 return;
@@ -104,19 +108,19 @@ impl ChatSessionWorker {
     /// Fetches friends and requests.
     pub(super) fn refresh(&mut self) {
         let Some(client) = self.client.clone().filter(|client| client.is_online()) else { return };
-        let ask = |request: PendingFriendRequest| ListedFriendRequest {
+        let ask = |request: RosterPendingRequest| ContactListRequest {
             name: request.user_name,
             id: request.message_id,
             text: request.content,
         };
         match client.roster(true) {
             Ok(roster) => {
-                let friends = roster.friends.into_iter().map(|friend| FriendItem {
+                let friends = roster.friends.into_iter().map(|friend| ContactListFriend {
                     name: friend.user_name,
                     nick: friend.nick_name,
                     is_online: friend.online,
                 });
-                self.shared.emit(SessionEvent::Roster(FriendsAndRequests {
+                self.shared.emit(ChatSessionEvent::Roster(ContactListSnapshot {
                     friends: friends.collect(),
                     incoming: roster.incoming.into_iter().map(ask).collect(),
                     outgoing: roster.outgoing.into_iter().map(ask).collect(),
@@ -154,7 +158,7 @@ impl ChatSessionWorker {
     fn log_out(&mut self) {
         let Some(client) = self.online() else { return };
         match client.log_out() {
-            Ok(()) => self.shared.emit(SessionEvent::Ended { reason: "logged out".to_owned(), is_refused: false }),
+            Ok(()) => self.shared.emit(ChatSessionEvent::Ended { reason: "logged out".to_owned(), is_refused: false }),
             Err(error) => self.shared.warn(error.to_string()),
         }
     }
@@ -164,7 +168,7 @@ impl ChatSessionWorker {
         match client.delete_account(password) {
             Ok(()) => {
                 let reason = "your account is deleted; your messages stay on this machine".to_owned();
-                self.shared.emit(SessionEvent::Ended { reason, is_refused: false });
+                self.shared.emit(ChatSessionEvent::Ended { reason, is_refused: false });
             }
             Err(error) => self.shared.warn(error.to_string()),
         }

@@ -1,9 +1,9 @@
 //! Handles what arrives from the server. Each message is on the disk before it is acked.
 
-use super::shared::{ChatSessionTask, SessionShared};
+use super::shared::{ChatSessionShared, ChatSessionTask};
 use super::trust;
-use crate::message::{ChatMessage, MessageSecurity, MessageState};
-use crate::session_messages::{ListedFriendRequest, ServerLinkStatus, SessionEvent};
+use crate::message::{HistoryMessage, MessageEncryptionStatus, MessageState};
+use crate::session_messages::{ChatSessionEvent, ContactListRequest, ServerLinkStatus};
 use hongyan::client::{Client, ClientEndReason, ClientEvent, ConnectionState, Error, Push, PushKind};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 const WAIT: Duration = Duration::from_secs(1);
 
 /// Passes on the events of the client until it has stopped for good.
-pub(super) fn listen(desk: &SessionShared, client: &Client, tasks: &SyncSender<ChatSessionTask>) {
+pub(super) fn listen(desk: &ChatSessionShared, client: &Client, tasks: &SyncSender<ChatSessionTask>) {
     loop {
         // The worker may be waiting for an answer of the server. Its queue is long, and it never
         // waits for this thread.
@@ -27,11 +27,11 @@ pub(super) fn listen(desk: &SessionShared, client: &Client, tasks: &SyncSender<C
                 }
             }
             Ok(Some(ClientEvent::Presence { user_name, online })) => {
-                desk.emit(SessionEvent::Presence { name: user_name, is_online: online });
+                desk.emit(ChatSessionEvent::Presence { name: user_name, is_online: online });
             }
             Ok(Some(ClientEvent::Connection(ConnectionState::Online))) => tell_worker(ChatSessionTask::Online),
             Ok(Some(ClientEvent::Connection(ConnectionState::Offline { reason, .. }))) => {
-                desk.emit(SessionEvent::Link(ServerLinkStatus::Away(reason)))
+                desk.emit(ChatSessionEvent::Link(ServerLinkStatus::Away(reason)))
             }
             Ok(Some(ClientEvent::Connection(ConnectionState::Ended(end)))) | Err(Error::Ended(end)) => {
                 tell_worker(ChatSessionTask::Over(end));
@@ -47,14 +47,14 @@ pub(super) fn listen(desk: &SessionShared, client: &Client, tasks: &SyncSender<C
 }
 
 /// Handles a push. True if it can be acked: it is stored, or the user will learn of it.
-fn take(desk: &SessionShared, client: &Client, push: &Push) -> bool {
+fn take(desk: &ChatSessionShared, client: &Client, push: &Push) -> bool {
     let name = push.sender.clone();
     match push.kind {
         PushKind::Message => take_message(desk, client, push),
         // The server stores a request until it is answered, and a friendship for as long as it
         // exists.
         PushKind::FriendRequest => {
-            desk.emit(SessionEvent::Asked(ListedFriendRequest {
+            desk.emit(ChatSessionEvent::Asked(ContactListRequest {
                 name,
                 id: push.message_id.clone(),
                 text: push.content.clone(),
@@ -63,23 +63,23 @@ fn take(desk: &SessionShared, client: &Client, push: &Push) -> bool {
         }
         kind => {
             let is_accepted = kind == PushKind::FriendAccept;
-            desk.emit(SessionEvent::Answered { name, is_accepted, text: push.content.clone() });
+            desk.emit(ChatSessionEvent::Answered { name, is_accepted, text: push.content.clone() });
             true
         }
     }
 }
 
-fn take_message(desk: &SessionShared, client: &Client, push: &Push) -> bool {
+fn take_message(desk: &ChatSessionShared, client: &Client, push: &Push) -> bool {
     // Without the sender's keys the message cannot be verified. The server will send it again.
     if desk.keyring().needs_keys_of(push) && trust::fetch_and_check_keys(desk, client, &push.sender).is_none() {
         return false;
     }
     let (text, seal) = desk.keyring().open_message(&push.sender, &push.message_id, &push.content);
-    if seal == MessageSecurity::Doubtful {
+    if seal == MessageEncryptionStatus::Doubtful {
         // Has the sender new keys? If so, the user is warned and asked.
         trust::fetch_and_check_keys(desk, client, &push.sender);
     }
-    let message = ChatMessage {
+    let message = HistoryMessage {
         with: push.sender.clone(),
         id: push.message_id.clone(),
         time: push.time_ms(),
@@ -95,6 +95,6 @@ fn take_message(desk: &SessionShared, client: &Client, push: &Push) -> bool {
             return false;
         }
     }
-    desk.emit(SessionEvent::Message(message));
+    desk.emit(ChatSessionEvent::Message(message));
     true
 }

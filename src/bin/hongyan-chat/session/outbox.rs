@@ -2,9 +2,9 @@
 //! is unknown is sent again under the same id.
 
 use super::ChatSessionWorker;
-use super::shared::{ChatSessionTask, SessionShared};
-use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
-use crate::session_messages::SessionEvent;
+use super::shared::{ChatSessionShared, ChatSessionTask};
+use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus, MessageState};
+use crate::session_messages::ChatSessionEvent;
 use hongyan::client::{Error, PendingSend, new_id};
 use std::collections::BTreeSet;
 use std::sync::mpsc::SyncSender;
@@ -20,20 +20,20 @@ const MAY_BE_DELIVERED: &str = "no answer came: it may have been delivered, and 
 const IN_FLIGHT_MAX: usize = 64;
 
 #[derive(Debug, Default)]
-pub(super) struct MessageOutbox {
-    entries: Vec<OutboxEntry>,
+pub(super) struct ChatOutbox {
+    entries: Vec<ChatOutboxEntry>,
     /// No message is begun before this time.
     paused_until: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct OutboxEntry {
+struct ChatOutboxEntry {
     with: String,
     id: String,
     sending: Option<PendingSend>,
 }
 
-impl MessageOutbox {
+impl ChatOutbox {
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -41,14 +41,14 @@ impl MessageOutbox {
     pub(super) fn push(&mut self, with: &str, id: &str) {
         let is_here = self.entries.iter().any(|entry| entry.with == with && entry.id == id);
         if !is_here {
-            self.entries.push(OutboxEntry { with: with.to_owned(), id: id.to_owned(), sending: None });
+            self.entries.push(ChatOutboxEntry { with: with.to_owned(), id: id.to_owned(), sending: None });
         }
     }
 }
 
 /// The next step for an entry.
 #[derive(Debug, PartialEq, Eq)]
-enum OutboxEntryStep {
+enum ChatOutboxEntryDecision {
     Keep,
     Done(MessageState),
 }
@@ -60,34 +60,34 @@ fn now() -> u64 {
 /// Stores a message and gives it to the worker for sending. The screen's thread does this itself,
 /// because the worker may be waiting for the server. Returns news for the screen.
 pub(super) fn store_and_queue(
-    desk: &SessionShared,
+    desk: &ChatSessionShared,
     tasks: &SyncSender<ChatSessionTask>,
     to: String,
     text: String,
-) -> Vec<SessionEvent> {
+) -> Vec<ChatSessionEvent> {
     let id = match new_id() {
         Ok(id) => id,
-        Err(error) => return vec![SessionEvent::NotKept { with: to, text, reason: format!("not sent: {error}") }],
+        Err(error) => return vec![ChatSessionEvent::NotKept { with: to, text, reason: format!("not sent: {error}") }],
     };
     // A guess, which is corrected when the message is sent. The keyring may be locked for a while,
     // when keys are being generated.
     let is_pinned = desk.keyring.try_lock().is_ok_and(|keyring| keyring.has_pinned(&to));
-    let seal = if is_pinned { MessageSecurity::Sealed } else { MessageSecurity::Plain };
+    let seal = if is_pinned { MessageEncryptionStatus::Sealed } else { MessageEncryptionStatus::Plain };
     let mut message =
-        ChatMessage { with: to.clone(), id: id.clone(), time: now(), text, way: MessageState::Sent, seal };
+        HistoryMessage { with: to.clone(), id: id.clone(), time: now(), text, way: MessageState::Sent, seal };
     let (kept, mut news) = desk.change(|history| history.add(&message));
     if let Err(error) = kept {
         let reason = format!("the message cannot be kept, and was not sent: {error}");
-        news.push(SessionEvent::NotKept { with: to, text: message.text, reason });
+        news.push(ChatSessionEvent::NotKept { with: to, text: message.text, reason });
         return news;
     }
     if tasks.try_send(ChatSessionTask::Send { to: to.clone(), id: id.clone() }).is_err() {
         message.way = MessageState::Failed("not delivered: too much waits already".to_owned());
         let (kept, more) = desk.change(|history| history.store_state(&to, &id, &message.way));
         news.extend(more);
-        news.extend(kept.err().map(|error| SessionEvent::Warned(format!("cannot write the messages: {error}"))));
+        news.extend(kept.err().map(|error| ChatSessionEvent::Warned(format!("cannot write the messages: {error}"))));
     }
-    news.push(SessionEvent::Message(message));
+    news.push(ChatSessionEvent::Message(message));
     news
 }
 
@@ -102,7 +102,7 @@ impl ChatSessionWorker {
         if let Err(error) = kept {
             self.shared.warn(format!("cannot write the messages: {error}"));
         }
-        self.shared.emit(SessionEvent::Became { with: with.to_owned(), id: id.to_owned(), way });
+        self.shared.emit(ChatSessionEvent::Became { with: with.to_owned(), id: id.to_owned(), way });
     }
 
     /// Takes the next step for all messages that are not finished.
@@ -113,9 +113,9 @@ impl ChatSessionWorker {
             let step = match entry.sending {
                 Some(_) => look_at(entry),
                 None if has_room && !is_paused => self.begin_sending(entry),
-                None => OutboxEntryStep::Keep,
+                None => ChatOutboxEntryDecision::Keep,
             };
-            if let OutboxEntryStep::Done(way) = step {
+            if let ChatOutboxEntryDecision::Done(way) = step {
                 self.set_state(&entry.with, &entry.id, way);
                 return false;
             }
@@ -123,9 +123,9 @@ impl ChatSessionWorker {
         });
     }
 
-    fn begin_sending(&mut self, entry: &mut OutboxEntry) -> OutboxEntryStep {
+    fn begin_sending(&mut self, entry: &mut ChatOutboxEntry) -> ChatOutboxEntryDecision {
         let Some(client) = self.client.clone().filter(|client| self.is_online && client.is_online()) else {
-            return OutboxEntryStep::Keep;
+            return ChatOutboxEntryDecision::Keep;
         };
         if !self.knows_own_keys {
             self.check_own_keys();
@@ -135,7 +135,7 @@ impl ChatSessionWorker {
             // The keys could not be fetched; it will be tried again.
             Some(None) => {
                 self.outbox.paused_until = Some(Instant::now() + PAUSE);
-                return OutboxEntryStep::Keep;
+                return ChatOutboxEntryDecision::Keep;
             }
             Some(Some(KeyTrust::Changed { .. } | KeyTrust::Gone | KeyTrust::CannotSeal)) => {
                 return not_delivered("the keys stop it, as is said below");
@@ -148,7 +148,7 @@ impl ChatSessionWorker {
         };
         let Some(message) = found else { return not_delivered("it is not kept any more") };
         if tried.is_some_and(|tried| is_too_late(tried, now())) {
-            return OutboxEntryStep::Done(MessageState::Failed(MAY_BE_DELIVERED.to_owned()));
+            return ChatOutboxEntryDecision::Done(MessageState::Failed(MAY_BE_DELIVERED.to_owned()));
         }
         let sealed = self.shared.keyring().seal(&entry.with, &entry.id, &message.text);
         let sealed = match sealed {
@@ -156,12 +156,12 @@ impl ChatSessionWorker {
             Err(why) => return not_delivered(&why),
         };
         if sealed.seal != message.seal {
-            let changed = ChatMessage { seal: sealed.seal, ..message };
+            let changed = HistoryMessage { seal: sealed.seal, ..message };
             let kept = self.shared.update_history(|history| history.clear(&changed));
             if let Err(error) = kept {
                 self.shared.warn(format!("cannot write the messages: {error}"));
             }
-            self.shared.emit(SessionEvent::Cleared(changed));
+            self.shared.emit(ChatSessionEvent::Cleared(changed));
         }
         if tried.is_none()
             && let Err(error) =
@@ -172,16 +172,16 @@ impl ChatSessionWorker {
         match client.begin_send_with_id(&entry.id, &entry.with, &sealed.content) {
             Ok(sending) => {
                 entry.sending = Some(sending);
-                OutboxEntryStep::Keep
+                ChatOutboxEntryDecision::Keep
             }
-            Err(Error::Busy | Error::Ended(_)) => OutboxEntryStep::Keep,
+            Err(Error::Busy | Error::Ended(_)) => ChatOutboxEntryDecision::Keep,
             Err(error) => not_delivered(&error.to_string()),
         }
     }
 }
 
-fn not_delivered(why: &str) -> OutboxEntryStep {
-    OutboxEntryStep::Done(MessageState::Failed(format!("not delivered: {why}")))
+fn not_delivered(why: &str) -> ChatOutboxEntryDecision {
+    ChatOutboxEntryDecision::Done(MessageState::Failed(format!("not delivered: {why}")))
 }
 
 /// Might the server no longer recognise a message that was first sent at `tried`, and treat it as a
@@ -194,7 +194,10 @@ fn is_too_late(tried: u64, now: u64) -> bool {
 /// finished. Returns the messages that are left. If several messages to one friend were in flight,
 /// one that has to be sent again would be overtaken by the others. `work` gets whether there is
 /// room for one more message in flight, and returns whether the message stays.
-fn one_by_one(mut entries: Vec<OutboxEntry>, mut work: impl FnMut(&mut OutboxEntry, bool) -> bool) -> Vec<OutboxEntry> {
+fn one_by_one(
+    mut entries: Vec<ChatOutboxEntry>,
+    mut work: impl FnMut(&mut ChatOutboxEntry, bool) -> bool,
+) -> Vec<ChatOutboxEntry> {
     let mut busy = BTreeSet::new();
     let mut in_flight = entries.iter().filter(|entry| entry.sending.is_some()).count();
     entries.retain_mut(|entry| {
@@ -213,18 +216,20 @@ fn one_by_one(mut entries: Vec<OutboxEntry>, mut work: impl FnMut(&mut OutboxEnt
     entries
 }
 
-fn look_at(entry: &mut OutboxEntry) -> OutboxEntryStep {
-    let Some(result) = entry.sending.as_ref().and_then(PendingSend::result) else { return OutboxEntryStep::Keep };
+fn look_at(entry: &mut ChatOutboxEntry) -> ChatOutboxEntryDecision {
+    let Some(result) = entry.sending.as_ref().and_then(PendingSend::result) else {
+        return ChatOutboxEntryDecision::Keep;
+    };
     entry.sending = None;
     outcome_of(result)
 }
 
 /// The step that follows an answer.
-fn outcome_of(result: Result<(), Error>) -> OutboxEntryStep {
+fn outcome_of(result: Result<(), Error>) -> ChatOutboxEntryDecision {
     match result {
-        Ok(()) => OutboxEntryStep::Done(MessageState::Safe),
+        Ok(()) => ChatOutboxEntryDecision::Done(MessageState::Safe),
         // The message is sent again for as long as the server recognises it.
-        Err(error) if error.may_have_been_executed() || error == Error::Busy => OutboxEntryStep::Keep,
+        Err(error) if error.may_have_been_executed() || error == Error::Busy => ChatOutboxEntryDecision::Keep,
         Err(error) => not_delivered(&error.to_string()),
     }
 }
@@ -232,18 +237,18 @@ fn outcome_of(result: Result<(), Error>) -> OutboxEntryStep {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hongyan::client::{ErrorCode, Refusal};
+    use hongyan::client::{ErrorCode, ServerRefusal};
 
     #[test]
     fn a_message_that_may_be_delivered_is_sent_again_for_as_long_as_the_server_recognises_it() {
-        let refused = |code| Err(Error::Refused(Refusal { code: Some(code), text: "said".into() }));
+        let refused = |code| Err(Error::Refused(ServerRefusal { code: Some(code), text: "said".into() }));
         for result in [Err(Error::TimedOut), refused(ErrorCode::Unavailable), refused(ErrorCode::ShuttingDown)] {
-            assert_eq!(outcome_of(result), OutboxEntryStep::Keep);
+            assert_eq!(outcome_of(result), ChatOutboxEntryDecision::Keep);
         }
         for result in [Err(Error::NotFriends), refused(ErrorCode::Full), refused(ErrorCode::BadField)] {
-            assert!(matches!(outcome_of(result), OutboxEntryStep::Done(MessageState::Failed(_))));
+            assert!(matches!(outcome_of(result), ChatOutboxEntryDecision::Done(MessageState::Failed(_))));
         }
-        assert_eq!(outcome_of(Ok(())), OutboxEntryStep::Done(MessageState::Safe));
+        assert_eq!(outcome_of(Ok(())), ChatOutboxEntryDecision::Done(MessageState::Safe));
         let minute = 60_000;
         for (tried, now, too_late) in
             [(50, 50, false), (50, 57, false), (50, 59, true), (50, 49, false), (50, 20, true)]
@@ -254,11 +259,11 @@ mod tests {
 
     #[test]
     fn a_message_waits_until_the_one_before_it_to_the_same_friend_is_done() {
-        let mut outbox = MessageOutbox::default();
+        let mut outbox = ChatOutbox::default();
         for (with, id) in [("bob", "1"), ("bob", "2"), ("zoe", "3"), ("bob", "1")] {
             outbox.push(with, id);
         }
-        let worked = |entries: Vec<OutboxEntry>, done: &[&str]| {
+        let worked = |entries: Vec<ChatOutboxEntry>, done: &[&str]| {
             let mut seen = Vec::new();
             let left = one_by_one(entries, |entry, may_begin| {
                 assert!(may_begin);

@@ -2,7 +2,7 @@
 
 use crate::history::MessageHistory;
 use crate::keyring::Keyring;
-use crate::session_messages::{SessionCommand, SessionEvent};
+use crate::session_messages::{ChatSessionCommand, ChatSessionEvent};
 use hongyan::client::ClientEndReason;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The tasks of the session's thread.
 #[derive(Debug)]
 pub(super) enum ChatSessionTask {
-    Order(SessionCommand),
+    Order(ChatSessionCommand),
     /// A message is stored and must be sent.
     Send {
         to: String,
@@ -25,16 +25,16 @@ pub(super) enum ChatSessionTask {
 }
 
 /// The receiver of news: a closure, because the screen has one queue for news and keys.
-pub(super) type SessionEventSender = Arc<dyn Fn(SessionEvent) + Send + Sync>;
+pub(super) type ChatSessionEventSender = Arc<dyn Fn(ChatSessionEvent) + Send + Sync>;
 
 /// The state that the two threads of a session share.
-pub(super) struct SessionShared {
+pub(super) struct ChatSessionShared {
     pub(super) history: Mutex<MessageHistory>,
     pub(super) keyring: Mutex<Keyring>,
-    pub(super) event_sender: SessionEventSender,
+    pub(super) event_sender: ChatSessionEventSender,
 }
 
-impl SessionShared {
+impl ChatSessionShared {
     pub(super) fn history(&self) -> MutexGuard<'_, MessageHistory> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,26 +51,26 @@ impl SessionShared {
     pub(super) fn change<T>(
         &self,
         change: impl FnOnce(&mut MessageHistory) -> io::Result<T>,
-    ) -> (io::Result<T>, Vec<SessionEvent>) {
+    ) -> (io::Result<T>, Vec<ChatSessionEvent>) {
         let mut history = self.history();
         let kept = change(&mut history);
         let grows = |error| format!("the file of the messages grows, and cannot be written anew: {error}");
-        (kept, history.take_rewrite_error().map(|error| SessionEvent::Warned(grows(error))).into_iter().collect())
+        (kept, history.take_rewrite_error().map(|error| ChatSessionEvent::Warned(grows(error))).into_iter().collect())
     }
 
     pub(super) fn keyring(&self) -> MutexGuard<'_, Keyring> {
         self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn emit(&self, news: SessionEvent) {
+    pub(super) fn emit(&self, news: ChatSessionEvent) {
         (self.event_sender)(news);
     }
 
     pub(super) fn emit_sentence(&self, sentence: impl Into<String>) {
-        self.emit(SessionEvent::Said(sentence.into()));
+        self.emit(ChatSessionEvent::Said(sentence.into()));
     }
 
     pub(super) fn warn(&self, sentence: impl Into<String>) {
-        self.emit(SessionEvent::Warned(sentence.into()));
+        self.emit(ChatSessionEvent::Warned(sentence.into()));
     }
 }

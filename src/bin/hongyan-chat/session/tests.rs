@@ -1,9 +1,9 @@
 //! Sessions with a server in this process. The friend is a client of the library.
 
 use super::*;
-use crate::args::LoginArgs;
-use crate::message::{ChatMessage, KeyTrust, MessageSecurity};
-use hongyan::client::e2e::UserKeyPairs;
+use crate::args::ChatLoginArgs;
+use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus};
+use hongyan::client::e2e::E2eKeyPairs;
 use hongyan::client::{ProfileChange, PushKind};
 use hongyan::config::{Config, StoreUrl};
 use hongyan::server::{self, ServerHandle};
@@ -21,14 +21,14 @@ fn server() -> ServerHandle {
     server::start(config).unwrap()
 }
 
-fn setup(folder: &Path, server: &ServerHandle, user: &str) -> ClientSetup {
+fn setup(folder: &Path, server: &ServerHandle, user: &str) -> ChatClientSetup {
     setup_at(folder, format!("tcp://{}", server.addr()), user)
 }
 
-fn setup_at(folder: &Path, server: String, user: &str) -> ClientSetup {
+fn setup_at(folder: &Path, server: String, user: &str) -> ChatClientSetup {
     let password = folder.join(format!("{user}.password"));
     std::fs::write(&password, "password\n").unwrap();
-    ClientSetup::new(&LoginArgs {
+    ChatClientSetup::new(&ChatLoginArgs {
         server,
         user: Some(user.into()),
         password_file: Some(password),
@@ -43,23 +43,23 @@ fn setup_at(folder: &Path, server: String, user: &str) -> ClientSetup {
 /// A session, and its news.
 struct TestSession {
     session: ChatSession,
-    news: Receiver<SessionEvent>,
+    news: Receiver<ChatSessionEvent>,
 }
 
 impl TestSession {
     /// Starts a session and waits until it is logged in.
-    fn start(setup: &ClientSetup) -> Self {
+    fn start(setup: &ChatClientSetup) -> Self {
         let (sender, news) = channel();
         let sender = Mutex::new(sender);
         // At the end of a test nobody receives the news.
         let tell = Arc::new(move |it| sender.lock().unwrap().send(it).unwrap_or(()));
         let told = Self { session: ChatSession::start(setup.clone(), tell).unwrap(), news };
-        told.wait("a log-in", |news| (news == SessionEvent::Link(ServerLinkStatus::Here)).then_some(()));
+        told.wait("a log-in", |news| (news == ChatSessionEvent::Link(ServerLinkStatus::Here)).then_some(()));
         told
     }
 
     #[track_caller]
-    fn wait<T>(&self, what: &str, is_it: impl Fn(SessionEvent) -> Option<T>) -> T {
+    fn wait<T>(&self, what: &str, is_it: impl Fn(ChatSessionEvent) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -74,7 +74,7 @@ impl TestSession {
     #[track_caller]
     fn became(&self, what: &str) -> MessageState {
         self.wait(what, |news| match news {
-            SessionEvent::Became { id, way, .. } if id == what => Some(way),
+            ChatSessionEvent::Became { id, way, .. } if id == what => Some(way),
             _ => None,
         })
     }
@@ -82,9 +82,9 @@ impl TestSession {
     /// Sends a message to bob and waits for its state.
     #[track_caller]
     fn send(&self, text: &str) -> MessageState {
-        self.order(SessionCommand::Send { to: "bob".into(), text: text.into() });
+        self.order(ChatSessionCommand::Send { to: "bob".into(), text: text.into() });
         self.wait(text, |news| match news {
-            SessionEvent::Became { way, .. } => Some(way),
+            ChatSessionEvent::Became { way, .. } => Some(way),
             _ => None,
         })
     }
@@ -92,24 +92,25 @@ impl TestSession {
     #[track_caller]
     fn trust(&self) -> KeyTrust {
         self.wait("the keys of bob", |news| match news {
-            SessionEvent::Trust { trust, .. } => Some(trust),
+            ChatSessionEvent::Trust { trust, .. } => Some(trust),
             _ => None,
         })
     }
 
-    fn order(&self, order: SessionCommand) {
-        let is_warning = |news: &SessionEvent| matches!(news, SessionEvent::Warned(_) | SessionEvent::NotKept { .. });
+    fn order(&self, order: ChatSessionCommand) {
+        let is_warning =
+            |news: &ChatSessionEvent| matches!(news, ChatSessionEvent::Warned(_) | ChatSessionEvent::NotKept { .. });
         assert!(!self.session.execute(order).iter().any(is_warning));
     }
 
     fn end(self) {
-        self.order(SessionCommand::Quit);
+        self.order(ChatSessionCommand::Quit);
         self.session.finish(PATIENCE);
     }
 }
 
 /// Ann, and bob, who is her friend and has keys.
-fn friends(folder: &Path, server: &ServerHandle) -> (ClientSetup, Client) {
+fn friends(folder: &Path, server: &ServerHandle) -> (ChatClientSetup, Client) {
     let [ann, bob] = ["ann", "bob"].map(|user| setup(folder, server, user));
     ann.sign_up(String::new()).unwrap();
     bob.sign_up(new_keys()).unwrap();
@@ -126,7 +127,7 @@ fn friends(folder: &Path, server: &ServerHandle) -> (ClientSetup, Client) {
 
 /// The text of new public keys for a profile.
 fn new_keys() -> String {
-    UserKeyPairs::generate("bob").unwrap().public().text()
+    E2eKeyPairs::generate("bob").unwrap().public().text()
 }
 
 fn change_keys(bob: &Client, keys: String) {
@@ -139,7 +140,7 @@ fn keys_that_changed_unseen_stop_the_next_message() {
     let server = server();
     let (ann, bob) = friends(folder.path(), &server);
     let session = TestSession::start(&ann);
-    session.order(SessionCommand::LookAt("bob".into()));
+    session.order(ChatSessionCommand::LookAt("bob".into()));
     assert!(matches!(session.trust(), KeyTrust::Pinned { .. }));
     session.end();
     change_keys(&bob, new_keys());
@@ -164,19 +165,19 @@ fn the_user_agrees_to_the_keys_that_were_shown_and_to_no_others() {
     let (ann, bob) = friends(folder.path(), &server);
     let session = TestSession::start(&ann);
     let look = || {
-        session.order(SessionCommand::LookAt("bob".into()));
+        session.order(ChatSessionCommand::LookAt("bob".into()));
         session.trust()
     };
     assert!(matches!(look(), KeyTrust::Pinned { .. }));
     change_keys(&bob, new_keys());
     let KeyTrust::Changed { keys, .. } = look() else { panic!() };
     change_keys(&bob, new_keys());
-    session.order(SessionCommand::Agree { name: "bob".into(), keys });
+    session.order(ChatSessionCommand::Agree { name: "bob".into(), keys });
     let KeyTrust::Changed { keys, .. } = session.trust() else { panic!("agreed to keys that nobody was shown") };
     assert!(matches!(session.send("not yet"), MessageState::Failed(_)));
-    session.order(SessionCommand::Agree { name: "bob".into(), keys });
+    session.order(ChatSessionCommand::Agree { name: "bob".into(), keys });
     session.wait("an agreement", |news| {
-        matches!(news, SessionEvent::Trust { trust: KeyTrust::Pinned { .. }, .. }).then_some(())
+        matches!(news, ChatSessionEvent::Trust { trust: KeyTrust::Pinned { .. }, .. }).then_some(())
     });
     assert_eq!(session.send("now"), MessageState::Safe);
     session.end();
@@ -191,8 +192,14 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
     for id in ["tried", "never tried"] {
         let (with, text) = ("bob".into(), id.into());
-        let message =
-            ChatMessage { with, id: id.into(), time: 1, text, way: MessageState::Sent, seal: MessageSecurity::Plain };
+        let message = HistoryMessage {
+            with,
+            id: id.into(),
+            time: 1,
+            text,
+            way: MessageState::Sent,
+            seal: MessageEncryptionStatus::Plain,
+        };
         history.add(&message).unwrap();
     }
     history.store_first_try("bob", "tried", 1).unwrap();
@@ -203,7 +210,7 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     assert_eq!(session.became("never tried"), MessageState::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "never tried")).unwrap());
     // The user asks to send the message in spite of that.
-    session.order(SessionCommand::Retry { with: "bob".into(), id: "tried".into() });
+    session.order(ChatSessionCommand::Retry { with: "bob".into(), id: "tried".into() });
     assert_eq!(session.became("tried"), MessageState::Sent);
     assert_eq!(session.became("tried"), MessageState::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "tried")).unwrap());
@@ -235,9 +242,9 @@ fn a_message_is_kept_before_anything_waits_for_the_server() {
     let setup = setup_at(folder.path(), silent_server(), "ann");
     // The session's thread is now waiting for the user's own keys, until the request times out.
     let session = TestSession::start(&setup);
-    session.order(SessionCommand::LookAt("bob".into()));
-    let news = session.session.execute(SessionCommand::Send { to: "bob".into(), text: "the geese fly".into() });
-    let [SessionEvent::Message(message)] = news.as_slice() else { panic!("{news:?}") };
+    session.order(ChatSessionCommand::LookAt("bob".into()));
+    let news = session.session.execute(ChatSessionCommand::Send { to: "bob".into(), text: "the geese fly".into() });
+    let [ChatSessionEvent::Message(message)] = news.as_slice() else { panic!("{news:?}") };
     assert_eq!((message.text.as_str(), &message.way), ("the geese fly", &MessageState::Sent), "it is on the screen");
     let kept = MessageHistory::open(&setup.folder.file("messages"), HistoryLimits::default()).unwrap();
     assert_eq!(kept.messages(), std::slice::from_ref(message), "and on the disk");
@@ -254,7 +261,7 @@ fn a_message_that_cannot_be_kept_goes_back_to_the_user() {
     let full =
         MessageHistory::open(&folder.path().join("full"), HistoryLimits { messages_max: 1, bytes_max: 0 }).unwrap();
     *session.session.shared.history() = full;
-    let news = session.session.execute(SessionCommand::Send { to: "bob".into(), text: "/etc".into() });
-    let [SessionEvent::NotKept { with, text, .. }] = news.as_slice() else { panic!("{news:?}") };
+    let news = session.session.execute(ChatSessionCommand::Send { to: "bob".into(), text: "/etc".into() });
+    let [ChatSessionEvent::NotKept { with, text, .. }] = news.as_slice() else { panic!("{news:?}") };
     assert_eq!((with.as_str(), text.as_str()), ("bob", "/etc"));
 }

@@ -1,22 +1,22 @@
 //! Keys: the user's own in the profile, and those of friends.
 
 use super::ChatSessionWorker;
-use super::shared::SessionShared;
-use crate::keyring::OwnKeysCheck;
-use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
-use crate::session_messages::{SessionCommand, SessionEvent};
+use super::shared::ChatSessionShared;
+use crate::keyring::OwnEncryptionKeysCheckResult;
+use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus, MessageState};
+use crate::session_messages::{ChatSessionCommand, ChatSessionEvent};
 use hongyan::client::{Client, Error, Profile, ProfileChange};
 use std::time::{Duration, Instant};
 
 const FRESH: Duration = Duration::from_secs(5);
 
 /// Fetches a friend's keys, compares them and reports the result. `None` if there was no answer.
-pub(super) fn fetch_and_check_keys(desk: &SessionShared, client: &Client, name: &str) -> Option<KeyTrust> {
+pub(super) fn fetch_and_check_keys(desk: &ChatSessionShared, client: &Client, name: &str) -> Option<KeyTrust> {
     let in_profile = profile(desk, client, name)?.rsa_public_key;
     let looked = desk.keyring().check_friend_keys(name, &in_profile);
     match looked {
         Ok(trust) => {
-            desk.emit(SessionEvent::Trust { name: name.to_owned(), trust: trust.clone() });
+            desk.emit(ChatSessionEvent::Trust { name: name.to_owned(), trust: trust.clone() });
             Some(trust)
         }
         Err(why) => {
@@ -27,7 +27,7 @@ pub(super) fn fetch_and_check_keys(desk: &SessionShared, client: &Client, name: 
 }
 
 /// The profile; an empty one if there is no such user (any more).
-fn profile(desk: &SessionShared, client: &Client, name: &str) -> Option<Profile> {
+fn profile(desk: &ChatSessionShared, client: &Client, name: &str) -> Option<Profile> {
     match client.profile(name) {
         Ok(profile) => Some(profile.unwrap_or_default()),
         Err(Error::Ended(_)) => None,
@@ -63,13 +63,13 @@ impl ChatSessionWorker {
         self.take_next_keys(&own.rsa_public_key);
         let standing = self.shared.keyring().check_own_keys(&own.rsa_public_key);
         match standing {
-            OwnKeysCheck::Good => {}
-            OwnKeysCheck::None => self.make_keys(&client),
-            OwnKeysCheck::Unpublished => {
+            OwnEncryptionKeysCheckResult::Good => {}
+            OwnEncryptionKeysCheckResult::None => self.make_keys(&client),
+            OwnEncryptionKeysCheckResult::Unpublished => {
                 let text = self.shared.keyring().public_text();
                 self.publish(&client, text.unwrap_or_default());
             }
-            OwnKeysCheck::Others => self.shared.warn(
+            OwnEncryptionKeysCheckResult::Others => self.shared.warn(
                 "your account has keys that are not here: /import FILE brings them from where you exported them, \
                  /newkeys makes new ones",
             ),
@@ -135,8 +135,8 @@ impl ChatSessionWorker {
         is_taken
     }
 
-    pub(super) fn export(&self, order: &SessionCommand) {
-        let SessionCommand::Export { file, passphrase } = order else { return };
+    pub(super) fn export(&self, order: &ChatSessionCommand) {
+        let ChatSessionCommand::Export { file, passphrase } = order else { return };
         let exported = self.shared.keyring().export(file, passphrase);
         match exported {
             Ok(()) => self.shared.emit_sentence(format!("your keys are in {}", file.display())),
@@ -144,8 +144,8 @@ impl ChatSessionWorker {
         }
     }
 
-    pub(super) fn import(&mut self, order: &SessionCommand) {
-        let SessionCommand::Import { file, passphrase } = order else { return };
+    pub(super) fn import(&mut self, order: &ChatSessionCommand) {
+        let ChatSessionCommand::Import { file, passphrase } = order else { return };
         let Some(client) = self.online() else { return };
         let Some(own) = profile(&self.shared, &client, &self.setup.user.clone()) else { return };
         let imported = self.shared.keyring().import(file, passphrase, &own.rsa_public_key);
@@ -175,7 +175,7 @@ impl ChatSessionWorker {
         match agreed {
             Ok(trust) => {
                 let is_other = matches!(trust, KeyTrust::Changed { .. } | KeyTrust::Gone);
-                self.shared.emit(SessionEvent::Trust { name: name.to_owned(), trust });
+                self.shared.emit(ChatSessionEvent::Trust { name: name.to_owned(), trust });
                 if is_other {
                     self.shared.warn(format!(
                         "nothing was agreed to: the keys of {name} have changed again; /agree once more"
@@ -191,21 +191,21 @@ impl ChatSessionWorker {
 
     /// Reads doubtful messages again: with the keys that are known now they may be readable.
     fn read_again(&self, of: Option<&str>) {
-        let is_meant = |message: &&ChatMessage| {
+        let is_meant = |message: &&HistoryMessage| {
             message.way == MessageState::Received
-                && message.seal == MessageSecurity::Doubtful
+                && message.seal == MessageEncryptionStatus::Doubtful
                 && of.is_none_or(|name| message.with == name)
         };
-        let doubtful: Vec<ChatMessage> = self.shared.history().messages().iter().filter(is_meant).cloned().collect();
+        let doubtful: Vec<HistoryMessage> = self.shared.history().messages().iter().filter(is_meant).cloned().collect();
         for message in doubtful {
             let (text, seal) = self.shared.keyring().open_message(&message.with, &message.id, &message.text);
-            if seal != MessageSecurity::Sealed {
+            if seal != MessageEncryptionStatus::Sealed {
                 continue;
             }
-            let clear = ChatMessage { text, seal, ..message };
+            let clear = HistoryMessage { text, seal, ..message };
             let kept = self.shared.update_history(|history| history.clear(&clear));
             match kept {
-                Ok(()) => self.shared.emit(SessionEvent::Cleared(clear)),
+                Ok(()) => self.shared.emit(ChatSessionEvent::Cleared(clear)),
                 Err(error) => self.shared.warn(format!("a message cannot be kept: {error}")),
             }
         }

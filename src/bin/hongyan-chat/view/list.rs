@@ -1,7 +1,7 @@
 //! The list: requests, friends with presence and unread counts, others.
 
 use super::lines::put;
-use super::look::TextLook;
+use super::look::TextTheme;
 use crate::app::{ChatApp, ContactListRow, Focus};
 use crate::text;
 use ratatui::Frame;
@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-pub(super) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>, area: Rect) {
+pub(super) fn draw(app: &ChatApp, look: TextTheme, frame: &mut Frame<'_>, area: Rect) {
     let rows = app.rows();
     if rows.is_empty() {
         let words = ["No friends yet.", "", "/request NAME", "asks somebody."];
@@ -29,7 +29,7 @@ pub(super) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>, area: R
     }
 }
 
-fn line(app: &ChatApp, look: TextLook, row: &ContactListRow, is_chosen: bool, width: usize) -> Line<'static> {
+fn line(app: &ChatApp, look: TextTheme, row: &ContactListRow, is_chosen: bool, width: usize) -> Line<'static> {
     let unread = app.chats.get(row.name()).map_or(0, |chat| chat.unread);
     let (sign, style) = match row {
         ContactListRow::Asks(_) => ("→", look.strong()),

@@ -4,11 +4,11 @@ use ratatui::style::{Color, Modifier, Style};
 
 /// How text is highlighted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TextLook {
+pub(crate) struct TextTheme {
     pub(crate) has_colours: bool,
 }
 
-impl TextLook {
+impl TextTheme {
     fn of(self, colour: Color, otherwise: Modifier) -> Style {
         if self.has_colours { Style::new().fg(colour) } else { Style::new().add_modifier(otherwise) }
     }

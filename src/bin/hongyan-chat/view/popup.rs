@@ -1,7 +1,7 @@
 //! Windows in front of the rest of the screen: they show a text, or ask a question or for a secret.
 
 use super::lines::put;
-use super::look::TextLook;
+use super::look::TextTheme;
 use crate::app::Popup;
 use crate::text;
 use ratatui::Frame;
@@ -10,7 +10,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear};
 
 /// Draws the window. Returns the position of the cursor, if the window asks for text.
-pub(super) fn draw(popup: &Popup, look: TextLook, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
+pub(super) fn draw(popup: &Popup, look: TextTheme, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
     let (width, inside) = widths(area);
     let (title, rows, scroll, end) = match popup {
         Popup::Text { title, text, scroll } => (title.as_str(), body(text, inside), *scroll, "Esc, or / and a command"),

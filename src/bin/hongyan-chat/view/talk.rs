@@ -2,10 +2,10 @@
 //! the input line.
 
 use super::lines::put;
-use super::look::TextLook;
+use super::look::TextTheme;
 use crate::app::{ChatApp, Focus};
 use crate::chat::{FriendChatView, mark, remark, visible};
-use crate::message::{ChatMessage, KeyTrust, MessageSecurity};
+use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus};
 use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -19,7 +19,7 @@ const BANNER_ROWS_MAX: usize = 3;
 const PROMPT: &str = "> ";
 
 /// Draws the chat. Returns the position of the cursor.
-pub(super) fn draw(app: &ChatApp, look: TextLook, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
+pub(super) fn draw(app: &ChatApp, look: TextTheme, frame: &mut Frame<'_>, area: Rect) -> Option<(u16, u16)> {
     put(frame, area, 0, head(app, look, area.width.into()));
     let height = height(app, area);
     if let Some(chat) = app.chat() {
@@ -63,7 +63,7 @@ fn banner(app: &ChatApp, width: usize) -> Vec<String> {
     rows
 }
 
-fn head(app: &ChatApp, look: TextLook, width: usize) -> Line<'static> {
+fn head(app: &ChatApp, look: TextTheme, width: usize) -> Line<'static> {
     let Some(name) = &app.open else {
         let hint = match app.focus {
             _ if app.rows().is_empty() => "No chat is open. /request NAME asks a user to become a friend.",
@@ -108,7 +108,7 @@ pub(super) fn rows(
     chat: &FriendChatView,
     width: u16,
     most: usize,
-    look: TextLook,
+    look: TextTheme,
 ) -> Vec<Line<'static>> {
     let mut rows = Vec::new();
     let is_sealed_usually = is_sealed_usually(app, chat);
@@ -136,17 +136,17 @@ fn is_sealed_usually(app: &ChatApp, chat: &FriendChatView) -> bool {
 }
 
 /// How many rows one message takes.
-pub(super) fn rows_of_message(app: &ChatApp, message: &ChatMessage, area: Rect) -> usize {
+pub(super) fn rows_of_message(app: &ChatApp, message: &HistoryMessage, area: Rect) -> usize {
     let is_sealed_usually = app.chat().is_some_and(|chat| is_sealed_usually(app, chat));
-    rows_of(app, message, area.width.into(), is_sealed_usually, TextLook::default()).len()
+    rows_of(app, message, area.width.into(), is_sealed_usually, TextTheme::default()).len()
 }
 
 fn rows_of(
     app: &ChatApp,
-    message: &ChatMessage,
+    message: &HistoryMessage,
     width: usize,
     is_sealed_usually: bool,
-    look: TextLook,
+    look: TextTheme,
 ) -> Vec<Line<'static>> {
     let (name, style) = match message.is_own() {
         true => ("you".to_owned(), look.mine()),
@@ -157,7 +157,7 @@ fn rows_of(
     let indent = if is_narrow { 2 } else { text::columns(&before) };
     let mut rows = Vec::new();
     let head = vec![Span::styled(before.clone(), look.faint()), Span::styled(format!("{name}: "), style)];
-    let text_style = if message.seal == MessageSecurity::Doubtful { look.alarm() } else { look.plain() };
+    let text_style = if message.seal == MessageEncryptionStatus::Doubtful { look.alarm() } else { look.plain() };
     let mut pieces = Vec::new();
     let used = text::columns(&before) + text::columns(&name) + 2;
     for (number, line) in text::lines(&visible(message)).iter().enumerate() {

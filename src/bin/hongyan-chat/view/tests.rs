@@ -1,7 +1,9 @@
 use super::*;
 use crate::app::ChatApp;
-use crate::message::{ChatMessage, KeyTrust, MessageSecurity, MessageState};
-use crate::session_messages::{FriendItem, FriendsAndRequests, ListedFriendRequest, ServerLinkStatus, SessionEvent};
+use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus, MessageState};
+use crate::session_messages::{
+    ChatSessionEvent, ContactListFriend, ContactListRequest, ContactListSnapshot, ServerLinkStatus,
+};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hongyan::safe_text::is_shown;
 use ratatui::Terminal;
@@ -9,7 +11,7 @@ use ratatui::backend::TestBackend;
 
 const ODD: &str = "e\u{1b}[31mvil\u{9b}2J\u{202e}\u{2066}\0\u{7f}\r鸿雁🪿e\u{301}\u{301}\u{200d}\u{feff}\u{e000}";
 
-fn drawn(app: &ChatApp, look: TextLook) -> Vec<String> {
+fn drawn(app: &ChatApp, look: TextTheme) -> Vec<String> {
     let (width, height) = app.size;
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(app, look, frame)).unwrap();
@@ -19,22 +21,29 @@ fn drawn(app: &ChatApp, look: TextLook) -> Vec<String> {
 }
 
 fn shows(app: &ChatApp, what: &str) -> bool {
-    drawn(app, TextLook::default()).join("\n").contains(what)
+    drawn(app, TextTheme::default()).join("\n").contains(what)
 }
 
-fn message(id: u64, way: MessageState, text: &str) -> ChatMessage {
+fn message(id: u64, way: MessageState, text: &str) -> HistoryMessage {
     let time = 1_764_230_400_000 + id * 60_000;
-    ChatMessage { with: "bob".into(), id: id.to_string(), time, text: text.into(), way, seal: MessageSecurity::Sealed }
+    HistoryMessage {
+        with: "bob".into(),
+        id: id.to_string(),
+        time,
+        text: text.into(),
+        way,
+        seal: MessageEncryptionStatus::Sealed,
+    }
 }
 
 fn app(name: &str) -> ChatApp {
     let mut app = ChatApp::new("ann", "tcp://127.0.0.1:1102", 0);
-    app.on_event(SessionEvent::Link(ServerLinkStatus::Here));
-    let friend = |name: &str| FriendItem { name: name.into(), nick: format!("Nick {name}"), is_online: true };
-    app.on_event(SessionEvent::Roster(FriendsAndRequests {
+    app.on_event(ChatSessionEvent::Link(ServerLinkStatus::Here));
+    let friend = |name: &str| ContactListFriend { name: name.into(), nick: format!("Nick {name}"), is_online: true };
+    app.on_event(ChatSessionEvent::Roster(ContactListSnapshot {
         friends: vec![friend(name), friend("zoe")],
-        incoming: vec![ListedFriendRequest { name: "carl".into(), id: "7".into(), text: String::new() }],
-        outgoing: vec![ListedFriendRequest { name: "dora".into(), id: "8".into(), text: String::new() }],
+        incoming: vec![ContactListRequest { name: "carl".into(), id: "7".into(), text: String::new() }],
+        outgoing: vec![ContactListRequest { name: "dora".into(), id: "8".into(), text: String::new() }],
     }));
     app
 }
@@ -46,14 +55,14 @@ fn press(app: &mut ChatApp, code: KeyCode) {
 #[test]
 fn friends_requests_and_a_chat_stand_beside_each_other() {
     let mut app = app("bob");
-    app.on_event(SessionEvent::Message(message(1, MessageState::Received, "Hello Ann")));
+    app.on_event(ChatSessionEvent::Message(message(1, MessageState::Received, "Hello Ann")));
     assert!(shows(&app, "bob") && shows(&app, "(1)") && shows(&app, "1 unread") && shows(&app, "connected"));
     assert!(shows(&app, "Choose in the list, Enter opens"));
     assert!(shows(&app, "carl") && shows(&app, "asks") && shows(&app, "dora") && shows(&app, "asked"));
     app.enter("bob");
-    app.on_event(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2 3".into() } });
-    app.on_event(SessionEvent::Message(message(2, MessageState::Safe, "Hello Bob")));
-    let rows = drawn(&app, TextLook::default());
+    app.on_event(ChatSessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2 3".into() } });
+    app.on_event(ChatSessionEvent::Message(message(2, MessageState::Safe, "Hello Bob")));
+    let rows = drawn(&app, TextTheme::default());
     assert!(!rows.join("").contains("(1)"), "it was read");
     let row = rows.iter().find(|row| row.contains("bob: Hello Ann")).expect("it is shown");
     assert!(row.contains("08:01"), "{row}");
@@ -65,53 +74,53 @@ fn friends_requests_and_a_chat_stand_beside_each_other() {
 fn warnings_are_shown_in_words() {
     let mut app = app("bob");
     app.enter("bob");
-    app.on_event(SessionEvent::Trust { name: "bob".into(), trust: KeyTrust::NoKeys });
+    app.on_event(ChatSessionEvent::Trust { name: "bob".into(), trust: KeyTrust::NoKeys });
     assert!(shows(&app, "NOT ENCRYPTED"));
-    app.on_event(SessionEvent::Message(message(
+    app.on_event(ChatSessionEvent::Message(message(
         1,
         MessageState::Failed("not delivered: FULL: no room".into()),
         "lost",
     )));
     assert!(shows(&app, "✗ you: lost") && shows(&app, "FULL: no room") && shows(&app, "/retry"));
-    app.on_event(SessionEvent::Message(ChatMessage {
-        seal: MessageSecurity::Doubtful,
+    app.on_event(ChatSessionEvent::Message(HistoryMessage {
+        seal: MessageEncryptionStatus::Doubtful,
         ..message(2, MessageState::Received, "forged")
     }));
     assert!(!shows(&app, "forged") && shows(&app, "NOT GENUINE"));
-    app.on_event(SessionEvent::Message(ChatMessage {
-        seal: MessageSecurity::Unsealed,
+    app.on_event(ChatSessionEvent::Message(HistoryMessage {
+        seal: MessageEncryptionStatus::Unsealed,
         ..message(3, MessageState::Received, "open")
     }));
     assert!(shows(&app, "NOT ENCRYPTED, although"));
-    app.on_event(SessionEvent::Trust {
+    app.on_event(ChatSessionEvent::Trust {
         name: "bob".into(),
         trust: KeyTrust::Changed { safety: "1 2".into(), keys: "k".into() },
     });
     assert!(shows(&app, "KEYS CHANGED") && shows(&app, "/agree"));
-    app.on_event(SessionEvent::Link(ServerLinkStatus::Away("no route".into())));
+    app.on_event(ChatSessionEvent::Link(ServerLinkStatus::Away("no route".into())));
     assert!(shows(&app, "NOT CONNECTED"));
 }
 
 #[test]
 fn nothing_of_others_gets_to_the_terminal_as_it_is_and_every_size_is_drawn() {
     let mut app = app(ODD);
-    app.on_event(SessionEvent::Message(ChatMessage {
+    app.on_event(ChatSessionEvent::Message(HistoryMessage {
         with: ODD.into(),
         ..message(1, MessageState::Received, &format!("{ODD}\n{ODD}"))
     }));
-    app.on_event(SessionEvent::Message(ChatMessage {
+    app.on_event(ChatSessionEvent::Message(HistoryMessage {
         with: ODD.into(),
         ..message(2, MessageState::Failed(ODD.into()), &ODD.repeat(30))
     }));
     app.enter(ODD);
     app.paste(ODD);
-    app.on_event(SessionEvent::Trust {
+    app.on_event(ChatSessionEvent::Trust {
         name: ODD.into(),
         trust: KeyTrust::Changed { safety: "1 2".into(), keys: "k".into() },
     });
-    app.on_event(SessionEvent::Said(ODD.into()));
-    app.on_event(SessionEvent::Link(ServerLinkStatus::Away(ODD.into())));
-    let popup = SessionEvent::Shown { title: ODD.into(), text: ODD.repeat(10) };
+    app.on_event(ChatSessionEvent::Said(ODD.into()));
+    app.on_event(ChatSessionEvent::Link(ServerLinkStatus::Away(ODD.into())));
+    let popup = ChatSessionEvent::Shown { title: ODD.into(), text: ODD.repeat(10) };
     for step in 0..4 {
         match step {
             1 => drop(app.on_key(KeyEvent::new(KeyCode::Tab, KeyModifiers::NONE))),
@@ -123,7 +132,7 @@ fn nothing_of_others_gets_to_the_terminal_as_it_is_and_every_size_is_drawn() {
             (1..100).step_by(7).flat_map(|width| (1..30).step_by(3).map(move |height| (width, height)))
         {
             app.resize(width, height);
-            for look in [TextLook { has_colours: true }, TextLook::default()] {
+            for look in [TextTheme { has_colours: true }, TextTheme::default()] {
                 for row in drawn(&app, look) {
                     assert!(row.chars().all(is_shown), "{width}x{height}: {row:?}");
                 }
@@ -138,9 +147,9 @@ fn a_narrow_terminal_shows_one_part_at_a_time() {
     app.resize(40, 12);
     assert!(shows(&app, "carl") && !shows(&app, "> "));
     app.enter("bob");
-    app.on_event(SessionEvent::Message(message(1, MessageState::Received, "鸿雁传书".repeat(20).as_str())));
+    app.on_event(ChatSessionEvent::Message(message(1, MessageState::Received, "鸿雁传书".repeat(20).as_str())));
     assert!(!shows(&app, "carl") && shows(&app, "> "));
-    assert!(drawn(&app, TextLook::default()).iter().filter(|row| row.contains('鸿')).count() >= 4, "it was wrapped");
+    assert!(drawn(&app, TextTheme::default()).iter().filter(|row| row.contains('鸿')).count() >= 4, "it was wrapped");
     press(&mut app, KeyCode::Tab);
     assert!(shows(&app, "carl"));
     app.resize(8, 3);
@@ -151,7 +160,7 @@ fn a_narrow_terminal_shows_one_part_at_a_time() {
 fn one_can_look_back_and_no_further_than_to_the_first() {
     let mut app = app("bob");
     (0..200).for_each(|id| {
-        drop(app.on_event(SessionEvent::Message(message(id, MessageState::Received, &format!("number {id}.")))))
+        drop(app.on_event(ChatSessionEvent::Message(message(id, MessageState::Received, &format!("number {id}.")))))
     });
     app.enter("bob");
     assert!(shows(&app, "number 199."));
@@ -163,11 +172,11 @@ fn one_can_look_back_and_no_further_than_to_the_first() {
     press(&mut app, KeyCode::Up);
     assert_eq!(app.chat().unwrap().scroll, top);
     let talk = |app: &ChatApp| {
-        let rows = drawn(app, TextLook::default()).into_iter().skip(2).take(18);
+        let rows = drawn(app, TextTheme::default()).into_iter().skip(2).take(18);
         rows.map(|row| row.split_once('│').map(|(_, talk)| talk.to_owned())).collect::<Vec<_>>()
     };
     let before = talk(&app);
-    app.on_event(SessionEvent::Message(message(300, MessageState::Received, &"unseen ".repeat(30))));
+    app.on_event(ChatSessionEvent::Message(message(300, MessageState::Received, &"unseen ".repeat(30))));
     assert_eq!(app.chat().unwrap().unread, 1, "it is not in sight");
     assert_eq!(talk(&app), before, "the text on the screen stays where it is");
     press(&mut app, KeyCode::Esc);
@@ -178,9 +187,9 @@ fn one_can_look_back_and_no_further_than_to_the_first() {
 fn without_colours_nothing_is_coloured() {
     let mut app = app("bob");
     app.enter("bob");
-    app.on_event(SessionEvent::Message(message(1, MessageState::Failed("no".into()), "text")));
+    app.on_event(ChatSessionEvent::Message(message(1, MessageState::Failed("no".into()), "text")));
     let (width, height) = app.size;
-    for (look, is_coloured) in [(TextLook { has_colours: true }, true), (TextLook::default(), false)] {
+    for (look, is_coloured) in [(TextTheme { has_colours: true }, true), (TextTheme::default(), false)] {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(&app, look, frame)).unwrap();
         let cells = &terminal.backend().buffer().content;

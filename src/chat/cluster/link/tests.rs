@@ -33,7 +33,7 @@ fn push(seq: u64) -> Push {
 /// One end, with its clock.
 #[derive(Default)]
 struct TestLinkEnd {
-    link: NodeLink,
+    link: NodeRecordLink,
     last_epoch: u64,
     now_ms: u64,
 }
@@ -55,7 +55,7 @@ impl TestLinkEnd {
         frames
     }
 
-    fn receive(&mut self, frame: BusFrame) -> ReceivedFrame {
+    fn receive(&mut self, frame: BusFrame) -> NodeLinkReceiveResult {
         let received = self.link.receive(frame, self.now_ms);
         self.link.check();
         received
@@ -99,7 +99,7 @@ fn a_link_is_up_when_its_first_batch_is_confirmed() {
     assert!(!one.link.push(1, &push(1), BYTES_MAX), "nobody may be there");
     let first = one.frames();
     assert_eq!(first.len(), 1);
-    assert_eq!(other.receive(first[0].clone()), ReceivedFrame::default());
+    assert_eq!(other.receive(first[0].clone()), NodeLinkReceiveResult::default());
     assert!(one.frames().is_empty(), "nothing to say");
     let answer = other.frames();
     assert_eq!(answer[0].confirmed_batch, Some(LinkBatchNumber { link: 1, number: 1 }));

@@ -3,7 +3,7 @@
 use super::super::super::ChatCore;
 use super::super::super::contract::CoreAction;
 use super::super::super::ids::UserSlot;
-use super::super::contract::{NodeIncarnation, NodeMessage, PresenceUpdate};
+use super::super::contract::{NodeIncarnation, NodeMessage, NodePresenceUpdate};
 use super::PendingPresenceReport;
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
@@ -158,7 +158,7 @@ impl ChatCore {
             }
             let friends = user.map_or(friends, |user| self.names_of_friends(user));
             bytes += name.as_str().len() + friends.iter().map(|friend| 2 + friend.as_str().len()).sum::<usize>();
-            moved.push(PresenceUpdate { user: name, is_online: user.is_some(), friends });
+            moved.push(NodePresenceUpdate { user: name, is_online: user.is_some(), friends });
             if bytes >= MOVED_BYTES_MAX {
                 self.send_presence_changes(&listeners, std::mem::take(&mut moved), out);
                 bytes = 0;
@@ -170,7 +170,7 @@ impl ChatCore {
     fn send_presence_changes(
         &mut self,
         listeners: &[NodeIncarnation],
-        moved: Vec<PresenceUpdate>,
+        moved: Vec<NodePresenceUpdate>,
         out: &mut Vec<CoreAction>,
     ) {
         if moved.is_empty() {

@@ -51,7 +51,7 @@ fn a_node_that_is_not_in_the_view_yet_is_asked_later() {
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 2), 5));
     assert_eq!((node.sent.len(), node.count(claim_of("ann")), node.views_asked), (0, 0, 1));
-    node.event(CoreEvent::View(view(2, &[(OTHER, 2)])));
+    node.event(CoreInput::View(view(2, &[(OTHER, 2)])));
     assert_eq!(node.sent, [(life(OTHER, 2), release("ann", 5, 1))]);
 }
 
@@ -60,7 +60,7 @@ fn a_dead_node_is_not_asked() {
     let mut node = TestNode::new();
     node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(OTHER, 1), 5));
-    node.event(CoreEvent::View(view(2, &[(OTHER, 2)])));
+    node.event(CoreInput::View(view(2, &[(OTHER, 2)])));
     let floor = |job: &Job| {
         cluster_job(job, "ann", |job| matches!(job, ClusterStoreJob::Claim { floor, .. } if *floor >= 1 << 40))
     };

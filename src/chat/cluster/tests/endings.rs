@@ -7,8 +7,8 @@ use crate::chat::contract::{AdminRequest, AdminTicket};
 /// node sends to node 2.
 fn disconnect(node: &mut TestNode) -> u64 {
     let request = AdminRequest::Disconnect { name: user("ann") };
-    node.event(CoreEvent::Admin { ticket: AdminTicket(7), request });
-    node.event(CoreEvent::View(view(1, &[(OTHER, 1)])));
+    node.event(CoreInput::Admin { ticket: AdminTicket(7), request });
+    node.event(CoreInput::View(view(1, &[(OTHER, 1)])));
     let order = node.sent.iter().find_map(|(_, record)| match record {
         NodeMessage::End { order, .. } => Some(*order),
         _ => None,
@@ -31,6 +31,6 @@ fn the_answer_of_the_other_node_decides_whether_the_user_was_disconnected() {
 fn a_node_that_is_fenced_before_it_answers_is_named_and_its_users_are_not_called_offline() {
     let mut node = TestNode::new();
     disconnect(&mut node);
-    node.event(CoreEvent::View(view(2, &[])));
+    node.event(CoreInput::View(view(2, &[])));
     assert_eq!(node.told, [AdminAnswer::Unconfirmed { nodes: vec![life(OTHER, 1).node] }]);
 }

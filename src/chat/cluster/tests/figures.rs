@@ -24,10 +24,10 @@ fn log_ins_from_another_node_are_counted_by_how_they_went_on() {
     node.ask_log_in("bob");
     node.answer(log_in_of("bob"), elsewhere(life(OTHER, 1), 5));
     node.pass(200);
-    node.event(CoreEvent::View(view(2, &[(OTHER, 3)])));
+    node.event(CoreInput::View(view(2, &[(OTHER, 3)])));
     assert_eq!((totals(&node).claims_begun, totals(&node).claims_fenced, totals(&node).claims_ms), (2, 1, 500));
     // Ann goes back.
-    node.event(CoreEvent::Record {
+    node.event(CoreInput::Record {
         from: life(OTHER, 3),
         record: NodeMessage::Release { user: user("ann"), epoch: 6, claim: 1 },
     });
@@ -43,7 +43,7 @@ fn a_link_says_how_it_is_and_its_epochs_are_counted() {
     assert_eq!(node.chat.link_reports(node.now.mono_ms), []);
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), saved(Some(owner(life(OTHER, 1), 1))));
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     node.pass(20);
     let [link] = node.chat.link_reports(node.now.mono_ms)[..] else { panic!("one link") };
     assert_eq!((link.peer, link.is_up, link.state_age_ms, link.last_frame_ms_ago), (life(OTHER, 1), false, None, None));
@@ -52,7 +52,7 @@ fn a_link_says_how_it_is_and_its_epochs_are_counted() {
     assert_eq!((totals(&node).looks_sent, totals(&node).link_epochs), (1, 1));
     let place = LinkBatchNumber { link: 1, number: 1 };
     let confirmed = BusFrame { view: 1, confirmed_batch: Some(place), refused_epoch: None, batch: None };
-    node.event(CoreEvent::Bus { from: life(OTHER, 1), frame: Box::new(confirmed) });
+    node.event(CoreInput::Bus { from: life(OTHER, 1), frame: Box::new(confirmed) });
     node.pass(30);
     let [link] = node.chat.link_reports(node.now.mono_ms)[..] else { panic!("one link") };
     assert_eq!((link.is_up, link.state_age_ms, link.last_frame_ms_ago), (true, Some(30), Some(30)));
@@ -60,14 +60,14 @@ fn a_link_says_how_it_is_and_its_epochs_are_counted() {
     assert_eq!(node.chat.cluster_gauges().unwrap().links_up, 1);
     // The other one misses something, then nothing is confirmed, then the bus is away.
     let refused = BusFrame { view: 1, confirmed_batch: None, refused_epoch: Some(1), batch: None };
-    node.event(CoreEvent::Bus { from: life(OTHER, 1), frame: Box::new(refused) });
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::Bus { from: life(OTHER, 1), frame: Box::new(refused) });
+    node.event(CoreInput::TurnEnded);
     assert_eq!((totals(&node).links_refused, totals(&node).link_epochs), (1, 2));
     node.pass(300);
     assert_eq!(totals(&node).links_late, 1);
     let [link] = node.chat.link_reports(node.now.mono_ms)[..] else { panic!("one link") };
     assert_eq!((link.is_up, link.state_age_ms), (false, Some(300)), "it was down from the refusal on");
     node.pass(300);
-    node.event(CoreEvent::BusWorks(false));
+    node.event(CoreInput::BusWorks(false));
     assert_eq!((totals(&node).links_cut, totals(&node).link_epochs), (1, 3));
 }

@@ -25,7 +25,7 @@ fn ann_acks_a_row() -> TestNode {
     node.ack(ann, "m1");
     node.answer(delete_of(SEQ), JobOutcome::Deleted);
     assert_eq!(pushed(&node), ["m1"]);
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     node.published.clear();
     node
 }
@@ -34,13 +34,13 @@ fn ann_acks_a_row() -> TestNode {
 fn receive(node: &mut TestNode, number: u64, record: BusRecord) {
     let batch = LinkBatch { position: LinkBatchNumber { link: 1, number }, records: vec![record] };
     let frame = BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch: Some(batch) };
-    node.event(CoreEvent::Bus { from: life(OTHER, 1), frame: Box::new(frame) });
+    node.event(CoreInput::Bus { from: life(OTHER, 1), frame: Box::new(frame) });
 }
 
 /// Node 2 hands over this one, and the turn ends; gives what it is answered.
 fn hand_over(node: &mut TestNode, seq: u64, id: &str) -> Vec<BusRecord> {
     receive(node, 2, BusRecord::Push { phase: 1, push: message(seq, "bob", id, "ann") });
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     batches.flat_map(|batch| batch.records).collect()
 }
@@ -115,7 +115,7 @@ fn a_push_of_an_earlier_phase_is_refused() {
     }
     node.published.clear();
     receive(&mut node, 3, BusRecord::Push { phase: 1, push: message(SEQ, "bob", "m1", "ann") });
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     assert_eq!(pushed(&node), [""; 0]);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     let answers: Vec<BusRecord> = batches.flat_map(|batch| batch.records).collect();
@@ -143,7 +143,7 @@ fn a_push_that_comes_twice_is_listed_once_and_its_taker_learns_of_the_ack() {
     hand_over(&mut node, SEQ, "m1");
     receive(&mut node, 3, BusRecord::Push { phase: 1, push: message(SEQ, "bob", "m1", "ann") });
     node.ack(ann, "m1");
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     assert_eq!(batches.flat_map(|batch| batch.records).collect::<Vec<_>>(), [ack_of(SEQ)]);
     assert_eq!(pushed(&node), ["m1"]);

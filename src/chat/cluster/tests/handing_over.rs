@@ -31,7 +31,7 @@ fn saved_at_two() -> JobOutcome {
 
 /// The turn ends, and node 2 confirms all that was said; gives the records.
 fn turn(node: &mut TestNode) -> Vec<BusRecord> {
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     let mut records = Vec::new();
     let mut last = None;
@@ -47,7 +47,7 @@ fn turn(node: &mut TestNode) -> Vec<BusRecord> {
 
 fn confirm(node: &mut TestNode, place: LinkBatchNumber) {
     let frame = BusFrame { view: 1, confirmed_batch: Some(place), refused_epoch: None, batch: None };
-    node.event(CoreEvent::Bus { from: life(TWO, 1), frame: Box::new(frame) });
+    node.event(CoreInput::Bus { from: life(TWO, 1), frame: Box::new(frame) });
 }
 
 /// The ids of what is handed over.
@@ -169,14 +169,14 @@ fn a_refused_message_that_node_2_does_not_have_any_more_is_a_new_one_when_sent_a
 #[test]
 fn receivers_whose_node_has_not_confirmed_a_push_are_handed_over_with_the_sender() {
     let (mut node, ann) = ann();
-    node.event(CoreEvent::View(view(2, &[(TWO, 1), (3, 1)])));
+    node.event(CoreInput::View(view(2, &[(TWO, 1), (3, 1)])));
     node.say(ann, "ann", "m2", "bob");
     node.answer(save_of("m2"), saved_at_two());
     turn(&mut node);
     node.say(ann, "ann", "m3", "bob");
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     node.published.clear();
-    node.event(CoreEvent::Record {
+    node.event(CoreInput::Record {
         from: life(3, 1),
         record: NodeMessage::Release { user: user("ann"), epoch: 1, claim: 7 },
     });
@@ -214,7 +214,7 @@ fn a_message_that_was_refused_here_and_promised_elsewhere_is_a_duplicate() {
         epoch: 2,
         clock: 1,
         dirty: dirty(&[]),
-        window: vec![super::super::contract::DedupEntry { key, age_ms: 10 }],
+        window: vec![super::super::contract::HandoverDedupEntry { key, age_ms: 10 }],
     };
     node.frame(NodeMessage::Released(Box::new(released)));
     node.answer(claim_of("ann"), loaded(3, &["bob"], PushPage::default()));
@@ -231,7 +231,7 @@ fn a_message_beyond_the_limit_of_the_nodes_numbers_is_not_handed_over() {
     assert_eq!(handed(&turn(&mut node)), ["m3"]);
     let mut limited = view(1, &[(TWO, 1)]);
     limited.nodes[0].hlc_limit = node.chat.next_seq() - 1;
-    node.event(CoreEvent::View(limited));
+    node.event(CoreInput::View(limited));
     node.say(ann, "ann", "m4", "bob");
     assert_eq!(handed(&turn(&mut node)), [""; 0]);
     assert_eq!(node.count(save_of("m4")), 1, "the store refuses it, or the limit is raised by then");

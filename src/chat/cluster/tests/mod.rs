@@ -15,12 +15,12 @@ mod steps;
 mod waiting_frames;
 
 use super::contract::{
-    BusFrame, ClusterJobOutcome, ClusterStoreJob, ClusterView, DirtyReceivers, NodeId, NodeIncarnation, NodeMessage,
-    NodeRow, UserHandoverData, UserOwner,
+    BusFrame, ClusterJobOutcome, ClusterStoreJob, ClusterView, HandoverDirtyReceivers, NodeId, NodeIncarnation,
+    NodeMessage, NodeRow, UserHandoverData, UserOwner,
 };
 use crate::chat::ChatCore;
 use crate::chat::contract::{
-    AdminAnswer, ConnId, CoreAction, CoreEvent, CoreSettings, Job, JobOutcome, JobTicket, PushPage, TurnTimestamp,
+    AdminAnswer, ConnId, CoreAction, CoreInput, CoreSettings, Job, JobOutcome, JobTicket, PushPage, TurnTimestamp,
 };
 use crate::protocol::field::{MessageId, Secret, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
@@ -68,8 +68,11 @@ fn loaded(epoch: u64, friends: &[&str], page: PushPage) -> JobOutcome {
 }
 
 /// Dirty receivers with these names; the other fields have their defaults.
-fn dirty(names: &[&str]) -> DirtyReceivers {
-    DirtyReceivers { listed: names.iter().map(|name| user(name)).collect(), ..DirtyReceivers::default() }
+fn dirty(names: &[&str]) -> HandoverDirtyReceivers {
+    HandoverDirtyReceivers {
+        listed: names.iter().map(|name| user(name)).collect(),
+        ..HandoverDirtyReceivers::default()
+    }
 }
 
 fn message(seq: u64, sender: &str, id: &str, receiver: &str) -> Push {
@@ -130,7 +133,7 @@ impl TestNode {
         }
     }
 
-    fn event(&mut self, event: CoreEvent<'_>) {
+    fn event(&mut self, event: CoreInput<'_>) {
         let mut actions = Vec::new();
         self.chat.handle(self.now, event, &mut actions);
         for action in actions {
@@ -153,11 +156,11 @@ impl TestNode {
     fn pass(&mut self, ms: u64) {
         self.now.mono_ms += ms;
         self.now.wall_ms += ms;
-        self.event(CoreEvent::Tick { input_read_until_ms: self.now.mono_ms });
+        self.event(CoreInput::Tick { input_read_until_ms: self.now.mono_ms });
     }
 
     fn frame(&mut self, record: NodeMessage) {
-        self.event(CoreEvent::Record { from: life(OTHER, 1), record });
+        self.event(CoreInput::Record { from: life(OTHER, 1), record });
     }
 
     /// The place of the first job that `is_it` accepts.
@@ -169,18 +172,18 @@ impl TestNode {
     fn answer(&mut self, is_it: impl Fn(&Job) -> bool, outcome: JobOutcome) {
         let place = self.place_of(is_it).unwrap_or_else(|| panic!("no such job among {:?}", self.jobs));
         let (ticket, _) = self.jobs.remove(place).unwrap();
-        self.event(CoreEvent::Finished { ticket, outcome });
+        self.event(CoreInput::Finished { ticket, outcome });
     }
 
     /// Begins a log-in; the caller must answer its job `LogIn`.
     fn ask_log_in(&mut self, name: &str) -> ConnId {
         let conn = ConnId { slot: self.conns, generation: 0 };
         self.conns += 1;
-        self.event(CoreEvent::Opened { conn, address_key: None });
+        self.event(CoreInput::Opened { conn, address_key: None });
         let credential = Credential::Password(Secret::new("secret"));
         let (mid, form) = (Some(MessageId::new("l").unwrap()), JsonContentForm::Text);
         let input = Ok(ClientRequest::Login { mid, form, user: UserNameRef::new(name).unwrap(), credential });
-        self.event(CoreEvent::Input { conn, input });
+        self.event(CoreInput::Input { conn, input });
         conn
     }
 
@@ -201,13 +204,13 @@ impl TestNode {
             (MessageId::new(id).unwrap(), UserNameRef::new(sender).unwrap(), UserNameRef::new(receiver).unwrap());
         let (form, content) = (JsonContentForm::Text, Cow::Borrowed("hello"));
         let input = Ok(ClientRequest::Message { form, id, sender, receiver, content, escape_free: true });
-        self.event(CoreEvent::Input { conn, input });
+        self.event(CoreInput::Input { conn, input });
     }
 
     fn ack(&mut self, conn: ConnId, id: &str) {
         let input =
             Ok(ClientRequest::Ack { form: JsonContentForm::Text, id: MessageId::new(id).unwrap(), sender: None });
-        self.event(CoreEvent::Input { conn, input });
+        self.event(CoreInput::Input { conn, input });
     }
 
     /// Node 2 asks this node to release a user.

@@ -53,7 +53,7 @@ fn an_owner_that_is_not_in_the_view_yet_is_told_later() {
     assert!(node.views_asked > 0 && node.sent.is_empty());
     node.answer(owner_of("bob"), owned(owner(life(OTHER, 2), 1)));
     assert!(node.sent.is_empty());
-    node.event(CoreEvent::View(view(2, &[(OTHER, 2)])));
+    node.event(CoreInput::View(view(2, &[(OTHER, 2)])));
     node.answer(owner_of("bob"), owned(owner(life(OTHER, 2), 1)));
     assert_eq!(node.sent, [(life(OTHER, 2), look("bob"))]);
 }
@@ -136,11 +136,11 @@ fn the_end_of_an_incarnation_and_the_start_of_the_next_mark_the_lists_once() {
     let (mut node, _) = ann();
     let mut fenced = view(2, &[(OTHER, 2)]);
     fenced.nodes[1].is_alive = false;
-    node.event(CoreEvent::View(fenced));
+    node.event(CoreInput::View(fenced));
     node.answer(page_of("ann"), JobOutcome::Page(PushPage::default()));
-    node.event(CoreEvent::View(view(3, &[(OTHER, 3)])));
+    node.event(CoreInput::View(view(3, &[(OTHER, 3)])));
     assert_eq!(node.count(page_of("ann")), 0);
-    node.event(CoreEvent::View(view(4, &[(OTHER, 4)])));
+    node.event(CoreInput::View(view(4, &[(OTHER, 4)])));
     assert_eq!(node.count(page_of("ann")), 1, "this was another death");
 }
 

@@ -1,21 +1,21 @@
 //! The users who are online on other nodes, as these nodes report them.
 
-use super::super::contract::{BusRecord, LinkBatchNumber, PresenceUpdate};
+use super::super::contract::{BusRecord, LinkBatchNumber, NodePresenceUpdate};
 use super::*;
 
 fn says(node: &mut TestNode, from: u16, record: NodeMessage) {
-    node.event(CoreEvent::Record { from: life(from, 1), record });
+    node.event(CoreInput::Record { from: life(from, 1), record });
 }
 
 fn moved(node: &mut TestNode, from: u16, number: u64, is_online: bool) {
-    let users = vec![PresenceUpdate { user: user("bob"), is_online, friends: vec![user("ann")] }];
+    let users = vec![NodePresenceUpdate { user: user("bob"), is_online, friends: vec![user("ann")] }];
     says(node, from, NodeMessage::Moved { number, users });
 }
 
 #[test]
 fn a_late_report_about_a_user_who_has_moved_does_not_show_them_offline() {
     let mut node = TestNode::new();
-    node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
+    node.event(CoreInput::View(view(2, &[(2, 1), (3, 1)])));
     node.log_in("ann", &["bob"]);
     node.chat.want_presence(&mut Vec::new());
     for from in [2, 3] {
@@ -43,7 +43,10 @@ fn reports_to_other_nodes_name_friends_who_are_here() {
         NodeMessage::Moved { users, .. } => Some(users.clone()),
         _ => None,
     });
-    assert_eq!(moved, Some(vec![PresenceUpdate { user: user("bob"), is_online: true, friends: vec![user("ann")] }]));
+    assert_eq!(
+        moved,
+        Some(vec![NodePresenceUpdate { user: user("bob"), is_online: true, friends: vec![user("ann")] }])
+    );
 }
 
 #[test]
@@ -54,7 +57,7 @@ fn a_user_in_a_full_report_who_leaves_at_once_is_reported_as_gone() {
     let bob = node.log_in("bob", &["ann"]);
     // Node 2 asks again before it was told of Bob.
     node.frame(NodeMessage::Who);
-    node.event(CoreEvent::Closed { conn: bob });
+    node.event(CoreInput::Closed { conn: bob });
     for _ in 0..4 {
         node.pass(500);
     }
@@ -75,18 +78,18 @@ fn a_user_with_new_friends_who_leaves_at_once_is_reported_as_gone() {
     let friends = vec![user("ann"), user("eve")];
     node.answer(|job| matches!(job, Job::Load { .. }), JobOutcome::Loaded { friends, page: PushPage::default() });
     node.sent.clear();
-    node.event(CoreEvent::Closed { conn: bob });
+    node.event(CoreInput::Closed { conn: bob });
     for _ in 0..4 {
         node.pass(500);
     }
     let friends = vec![user("ann"), user("eve")];
-    let users = vec![PresenceUpdate { user: user("bob"), is_online: false, friends }];
+    let users = vec![NodePresenceUpdate { user: user("bob"), is_online: false, friends }];
     assert_eq!(node.sent, [(life(OTHER, 1), NodeMessage::Moved { number: 3, users })]);
 }
 
 /// The records of presence that went over the bus since the last call.
 fn published(node: &mut TestNode) -> Vec<NodeMessage> {
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     let batches = std::mem::take(&mut node.published).into_iter().filter_map(|frame| frame.batch);
     let records = batches.flat_map(|batch| batch.records).filter_map(|record| match record {
         BusRecord::Record(record @ (NodeMessage::Who | NodeMessage::Present { .. } | NodeMessage::Moved { .. })) => {
@@ -114,7 +117,7 @@ fn with_a_bus_it_is_told_over_it_and_through_the_database_if_that_is_not_confirm
     assert!(matches!(all[..], [NodeMessage::Present { number: 1, .. }]), "{all:?}");
     let confirmed = Some(LinkBatchNumber { link: 1, number: 1 });
     let frame = Box::new(BusFrame { view: 1, confirmed_batch: confirmed, refused_epoch: None, batch: None });
-    node.event(CoreEvent::Bus { from: life(OTHER, 1), frame });
+    node.event(CoreInput::Bus { from: life(OTHER, 1), frame });
     node.log_in("bob", &["ann"]);
     node.pass(500);
     let moved = published(&mut node);

@@ -6,7 +6,7 @@ use crate::chat::contract::{AdminJobOutcome, AdminRequest, AdminTicket, RemoteUs
 /// The operator asks about ann, who is not here and belongs to this life of a node, if to any.
 fn ask(node: &mut TestNode, at: Option<NodeIncarnation>) {
     let request = AdminRequest::User { name: user("ann") };
-    node.event(CoreEvent::Admin { ticket: AdminTicket(7), request });
+    node.event(CoreInput::Admin { ticket: AdminTicket(7), request });
     let account = AdminJobOutcome::Account { is_banned: false, seqs: Vec::new(), has_more: false };
     node.answer(|job| matches!(job, Job::Admin { .. }), JobOutcome::Admin(Box::new(account)));
     node.answer(owner_of("ann"), owned(UserOwner { incarnation: at, epoch: 5, floor: 0 }));
@@ -60,7 +60,7 @@ fn a_node_that_does_not_answer_is_named_and_a_dead_one_is_not_waited_for() {
     assert_eq!(elsewhere(&node), on_two(RemoteUserStatus::Silent));
     let mut node = TestNode::new();
     ask(&mut node, Some(life(OTHER, 1)));
-    node.event(CoreEvent::View(view(2, &[])));
+    node.event(CoreInput::View(view(2, &[])));
     assert_eq!(elsewhere(&node), on_two(RemoteUserStatus::NotOnline));
 }
 
@@ -85,7 +85,7 @@ fn a_node_says_whether_a_user_is_online_here() {
     let mut node = TestNode::new();
     let ann = node.log_in("ann", &[]);
     node.frame(NodeMessage::Ask { user: user("ann"), question: 1 });
-    node.event(CoreEvent::Closed { conn: ann });
+    node.event(CoreInput::Closed { conn: ann });
     node.frame(NodeMessage::Ask { user: user("ann"), question: 2 });
     let told = node.sent.iter().filter_map(|(_, record)| match record {
         NodeMessage::Told { question, online } => Some((*question, online.is_some())),

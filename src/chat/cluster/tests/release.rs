@@ -5,17 +5,17 @@ use super::*;
 
 /// Releases Ann to node 3. Returns whether that node was told that it missed records, and the dirty
 /// receivers that it got.
-fn release_to_three(node: &mut TestNode) -> (bool, DirtyReceivers) {
+fn release_to_three(node: &mut TestNode) -> (bool, HandoverDirtyReceivers) {
     release_one_to_three(node, "ann")
 }
 
-fn release_one_to_three(node: &mut TestNode, name: &str) -> (bool, DirtyReceivers) {
-    node.event(CoreEvent::TurnEnded);
+fn release_one_to_three(node: &mut TestNode, name: &str) -> (bool, HandoverDirtyReceivers) {
+    node.event(CoreInput::TurnEnded);
     node.published.clear();
     let record = NodeMessage::Release { user: user(name), epoch: 1, claim: 7 };
-    node.event(CoreEvent::Record { from: life(3, 1), record });
+    node.event(CoreInput::Record { from: life(3, 1), record });
     node.answer(owner_of(name), JobOutcome::Failed);
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     let records = node.published.iter().filter_map(|frame| frame.batch.as_ref()).flat_map(|batch| &batch.records);
     let (mut missed, mut dirty) = (false, None);
     for record in records {
@@ -131,7 +131,7 @@ fn receivers_whose_node_has_not_confirmed_that_it_looks_are_handed_over() {
     const OTHERS: [u16; 2] = [2, 3];
     let mut node = TestNode::new();
     node.chat.use_bus();
-    node.event(CoreEvent::View(view(2, &OTHERS.map(|other| (other, 1)))));
+    node.event(CoreInput::View(view(2, &OTHERS.map(|other| (other, 1)))));
     let ann = node.log_in("ann", &["bob", "cid"]);
     for (id, friend, at) in [("m1", "bob", 2), ("m2", "cid", 3)] {
         node.say(ann, "ann", id, friend);
@@ -144,15 +144,15 @@ fn receivers_whose_node_has_not_confirmed_that_it_looks_are_handed_over() {
 fn receivers_whose_node_has_confirmed_that_it_looks_are_not_handed_over() {
     let mut node = TestNode::new();
     node.chat.use_bus();
-    node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
+    node.event(CoreInput::View(view(2, &[(2, 1), (3, 1)])));
     let ann = node.log_in("ann", &["bob"]);
     node.say(ann, "ann", "m1", "bob");
     node.answer(save_of("m1"), saved(Some(owner(life(2, 1), 1))));
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     let looks = std::mem::take(&mut node.published);
     let confirmed_batch = looks.last().and_then(|frame| Some(frame.batch.as_ref()?.position));
     let frame = Box::new(BusFrame { view: 2, confirmed_batch, refused_epoch: None, batch: None });
-    node.event(CoreEvent::Bus { from: life(2, 1), frame });
+    node.event(CoreInput::Bus { from: life(2, 1), frame });
     assert_eq!(release_to_three(&mut node).1, dirty(&[]));
 }
 
@@ -172,7 +172,7 @@ fn with_too_many_dirty_receivers_the_other_node_reads_everything() {
     let [.., (_, NodeMessage::RecordsMissed), (_, NodeMessage::Released(released))] = &node.sent[..] else {
         panic!("{:?}", node.sent.last())
     };
-    assert_eq!(released.dirty, DirtyReceivers { has_unlisted: true, ..dirty(&[]) });
+    assert_eq!(released.dirty, HandoverDirtyReceivers { has_unlisted: true, ..dirty(&[]) });
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn with_too_many_unconfirmed_looks_the_other_node_reads_everything() {
     let friends: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut node = TestNode::with(CoreSettings { jobs_per_user_max: 10_000, ..CoreSettings::default() });
     node.chat.use_bus();
-    node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
+    node.event(CoreInput::View(view(2, &[(2, 1), (3, 1)])));
     let ann = node.log_in("ann", &friends);
     for (n, friend) in friends.iter().enumerate() {
         node.say(ann, "ann", &format!("m{n}"), friend);
@@ -215,7 +215,7 @@ fn after_a_link_gave_up_records_a_release_says_so_even_if_no_owner_notice_is_pen
     for with_notice in [false, true] {
         let mut node = TestNode::with(rules.clone());
         node.chat.use_bus();
-        node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
+        node.event(CoreInput::View(view(2, &[(2, 1), (3, 1)])));
         let ann = node.log_in("ann", &friends);
         give_up_link_to_two(&mut node, ann, &friends);
         if with_notice {
@@ -233,7 +233,7 @@ fn after_a_link_gave_up_records_a_release_says_so_even_if_no_owner_notice_is_pen
 fn confirm(node: &mut TestNode, number: u16) {
     let confirmed_batch = node.published.iter().rev().find_map(|frame| Some(frame.batch.as_ref()?.position));
     let frame = Box::new(BusFrame { view: 2, confirmed_batch, refused_epoch: None, batch: None });
-    node.event(CoreEvent::Bus { from: life(number, 1), frame });
+    node.event(CoreInput::Bus { from: life(number, 1), frame });
 }
 
 /// Node 3 has looked at all lists since then. The node to which a user moves from node 3 may not
@@ -245,13 +245,13 @@ fn after_a_link_gave_up_records_every_release_has_unlisted_receivers_until_all_n
     let rules = CoreSettings { jobs_per_user_max: 10_000, link_bytes_max: 64 * 1024, ..CoreSettings::default() };
     let mut node = TestNode::with(rules);
     node.chat.use_bus();
-    node.event(CoreEvent::View(view(2, &[(2, 1), (3, 1)])));
+    node.event(CoreInput::View(view(2, &[(2, 1), (3, 1)])));
     let ann = node.log_in("ann", &friends);
     ["wil", "xia", "yan", "zed"].iter().for_each(|name| _ = node.log_in(name, &[]));
     give_up_link_to_two(&mut node, ann, &friends);
-    node.event(CoreEvent::TurnEnded);
+    node.event(CoreInput::TurnEnded);
     let to_two = node.published.split_off(0);
-    let unlisted = DirtyReceivers { has_unlisted: true, ..dirty(&[]) };
+    let unlisted = HandoverDirtyReceivers { has_unlisted: true, ..dirty(&[]) };
     assert_eq!(release_one_to_three(&mut node, "wil"), (true, unlisted.clone()));
     assert_eq!(release_one_to_three(&mut node, "xia"), (false, unlisted.clone()), "node 3 was told before");
     confirm(&mut node, 3);

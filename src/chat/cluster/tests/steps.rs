@@ -78,10 +78,10 @@ fn a_view_costs_only_the_claims_that_its_changes_affect() {
     const CLAIMS: usize = 50;
     let mut node = crowd(0, CLAIMS);
     step_count::take();
-    node.event(CoreEvent::View(view(1, &[(OTHER, 1)])));
-    node.event(CoreEvent::View(view(2, &[(OTHER, 1), (3, 1)])));
+    node.event(CoreInput::View(view(1, &[(OTHER, 1)])));
+    node.event(CoreInput::View(view(2, &[(OTHER, 1), (3, 1)])));
     assert_eq!(step_count::take(), 0);
-    node.event(CoreEvent::View(view(3, &[(OTHER, 2), (3, 1)])));
+    node.event(CoreInput::View(view(3, &[(OTHER, 2), (3, 1)])));
     assert_eq!(step_count::take(), CLAIMS);
     let claims = |job: &Job| matches!(job, Job::Cluster { job, .. } if matches!(**job, ClusterStoreJob::Claim { .. }));
     assert_eq!(node.count(claims), CLAIMS, "all of them go on");

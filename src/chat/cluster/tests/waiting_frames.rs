@@ -6,7 +6,7 @@ use crate::chat::cluster::contract::{BusRecord, LinkBatch, LinkBatchNumber};
 /// The third node says something, and has read the view of this number.
 fn receive_from_third(node: &mut TestNode, view: u64) {
     let frame = BusFrame { view, confirmed_batch: None, refused_epoch: Some(1), batch: None };
-    node.event(CoreEvent::Bus { from: life(3, 1), frame: Box::new(frame) });
+    node.event(CoreInput::Bus { from: life(3, 1), frame: Box::new(frame) });
 }
 
 fn node_with_bus() -> TestNode {
@@ -21,7 +21,7 @@ fn a_frame_of_a_node_that_has_just_started_waits_for_its_view() {
     receive_from_third(&mut node, 2);
     assert_eq!(node.views_asked, 1);
     assert!(node.chat.has_waiting_frames());
-    node.event(CoreEvent::View(view(2, &[(OTHER, 1), (3, 1)])));
+    node.event(CoreInput::View(view(2, &[(OTHER, 1), (3, 1)])));
     assert!(!node.chat.has_waiting_frames());
 }
 
@@ -39,7 +39,7 @@ fn a_frame_of_a_node_that_was_forgotten_is_dropped() {
 fn a_frame_of_a_node_that_was_forgotten_before_its_view_was_read_is_dropped_then() {
     let mut node = node_with_bus();
     receive_from_third(&mut node, 2);
-    node.event(CoreEvent::View(view(3, &[(OTHER, 1)])));
+    node.event(CoreInput::View(view(3, &[(OTHER, 1)])));
     assert!(!node.chat.has_waiting_frames());
     // The next one that is newer asks for a view at once.
     receive_from_third(&mut node, 4);
@@ -52,7 +52,7 @@ fn receive_look(node: &mut TestNode, epoch: u64, view: u64) {
     let records = vec![BusRecord::Record(NodeMessage::Look { user: user("ann") })];
     let batch = Some(LinkBatch { position, records });
     let frame = BusFrame { view, confirmed_batch: None, refused_epoch: None, batch };
-    node.event(CoreEvent::Bus { from: life(OTHER, epoch), frame: Box::new(frame) });
+    node.event(CoreInput::Bus { from: life(OTHER, epoch), frame: Box::new(frame) });
 }
 
 #[test]
@@ -64,9 +64,9 @@ fn a_frame_of_a_living_node_with_a_newer_view_waits_until_the_view_is_read() {
     assert!(node.chat.has_waiting_frames());
     assert_eq!(node.count(page_of("ann")), 0, "its records are not taken before the view");
     // The database may answer with the old view.
-    node.event(CoreEvent::View(view(1, &[(OTHER, 1)])));
+    node.event(CoreInput::View(view(1, &[(OTHER, 1)])));
     assert!(node.chat.has_waiting_frames());
-    node.event(CoreEvent::View(view(2, &[(OTHER, 1), (3, 1)])));
+    node.event(CoreInput::View(view(2, &[(OTHER, 1), (3, 1)])));
     assert!(!node.chat.has_waiting_frames());
     assert_eq!(node.count(page_of("ann")), 1);
 }
@@ -74,7 +74,7 @@ fn a_frame_of_a_living_node_with_a_newer_view_waits_until_the_view_is_read() {
 #[test]
 fn a_frame_of_a_fenced_epoch_is_dropped() {
     let mut node = node_with_bus();
-    node.event(CoreEvent::View(view(2, &[(OTHER, 2)])));
+    node.event(CoreInput::View(view(2, &[(OTHER, 2)])));
     node.log_in("ann", &[]);
     // Whatever view it names.
     for view in 1..=3 {

@@ -10,12 +10,12 @@ use super::mailbox::{Mailbox, MailboxBackfillState};
 mod tests;
 
 #[derive(Debug)]
-pub(super) struct AckList {
+pub(super) struct UnackedPushList {
     pub(super) mailbox: Mailbox,
     pub(super) cursor: DeviceCursor,
 }
 
-impl AckList {
+impl UnackedPushList {
     pub(super) fn new(backfill: MailboxBackfillState) -> Self {
         Self { mailbox: Mailbox::new(backfill), cursor: DeviceCursor::new() }
     }

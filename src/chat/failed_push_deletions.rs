@@ -13,14 +13,14 @@ const AT_ONCE_MAX: usize = 2_000;
 /// The deletions that failed. Each is retried until it succeeds, and until then the push counts as
 /// deleted.
 #[derive(Debug, Default)]
-pub(super) struct FailedDeletions {
+pub(super) struct FailedPushDeletions {
     /// The `seq` of each such push.
     seqs: BTreeSet<u64>,
     /// Those whose deletion is to be retried; the others are being retried.
     to_retry: Vec<(UserName, u64)>,
 }
 
-impl FailedDeletions {
+impl FailedPushDeletions {
     /// A deletion has failed. `true`: it is the first one to be retried, so a timer is needed.
     #[must_use]
     pub(super) fn insert(&mut self, receiver: UserName, seq: u64) -> bool {
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_push_counts_as_deleted_until_it_is() {
-        let mut failed = FailedDeletions::default();
+        let mut failed = FailedPushDeletions::default();
         assert!(failed.insert(ann(), 7), "the timer begins");
         assert!(!failed.insert(ann(), 8), "there is one already");
         assert_eq!(failed.take_due(), (vec![(ann(), 7), (ann(), 8)], false));
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_store_with_problems_gets_a_bounded_number_of_retries_at_a_time() {
-        let mut failed = FailedDeletions::default();
+        let mut failed = FailedPushDeletions::default();
         for seq in 0..AT_ONCE_MAX as u64 + 5 {
             assert_eq!(failed.insert(ann(), seq), seq == 0);
         }
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_number_of_failed_deletions_is_bounded() {
-        let mut failed = FailedDeletions::default();
+        let mut failed = FailedPushDeletions::default();
         for seq in 0..COUNT_MAX as u64 {
             assert_eq!(failed.insert(ann(), seq), seq == 0);
         }

@@ -1,6 +1,6 @@
 //! A log-in in progress: its states and transitions.
 //!
-//! This module decides and has no effects. [`LoginState::on`] takes a state and an event, and gives
+//! This module decides and has no effects. [`LoginStage::on`] takes a state and an event, and gives
 //! how the try is settled and what comes next; `log_in.rs` carries it out. A log-in in progress is
 //! in one of these states, and in one place:
 //!
@@ -24,7 +24,7 @@ use super::answer::{BANNED, BUSY, CROWDED, DAMAGED, ErrorReply, NO_HASHING, UNAV
 use super::contract::{
     ClusterStoreJob, ConnId, CoreSettings, Job, JobTicket, LoginRefusalCause, TOKEN_SLACK_MS, TurnTimestamp, UserOwner,
 };
-use super::ids::LoginAttemptId;
+use super::ids::LoginStageTicket;
 use super::job_tables::JobTicketTable;
 use super::own_op::CredentialCheckPurpose;
 use super::tries::{AdmittedTry, CredentialTryOutcome};
@@ -46,7 +46,7 @@ const UNREADABLE: ErrorReply = ErrorReply(
 
 /// The state of a log-in, with its data. A try in it is not settled yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum LoginState {
+pub(super) enum LoginStage {
     /// Its try was admitted. It begins when all requests of another user on its connection are
     /// answered.
     Admitted { credential: Credential, attempt: AdmittedTry },
@@ -119,7 +119,7 @@ pub(super) enum UserLoadState {
 
 /// The facts on which the next state depends, besides the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LoginFacts {
+pub(super) struct LoginTransitionContext {
     /// The client still waits: it is connected, and its deadline is not over.
     pub(super) is_awaited: bool,
     pub(super) whereabouts: UserLoadState,
@@ -129,7 +129,7 @@ pub(super) struct LoginFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NextLoginStep {
     /// It goes on in this state.
-    Enter(LoginState),
+    Enter(LoginStage),
     /// `LS`.
     Complete,
     /// `LF`.
@@ -140,13 +140,13 @@ pub(super) enum NextLoginStep {
 
 /// A step of a log-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LoginStep {
+pub(super) struct LoginTransition {
     /// The try with its outcome, if that is known now.
     pub(super) settled: Option<(AdmittedTry, CredentialTryOutcome)>,
     pub(super) next: NextLoginStep,
 }
 
-impl LoginStep {
+impl LoginTransition {
     /// Turns a success into a refusal, if the log-in is barred.
     pub(super) fn unless(self, barred: Option<LoginRefusalCause>) -> Self {
         match (barred, self.next) {
@@ -154,10 +154,10 @@ impl LoginStep {
                 Some(cause),
                 NextLoginStep::Complete
                 | NextLoginStep::Enter(
-                    LoginState::WaitingToLoad
-                    | LoginState::Loading
-                    | LoginState::Claiming { .. }
-                    | LoginState::Taking { .. },
+                    LoginStage::WaitingToLoad
+                    | LoginStage::Loading
+                    | LoginStage::Claiming { .. }
+                    | LoginStage::Taking { .. },
                 ),
             ) => Self { next: NextLoginStep::Refuse(cause), ..self },
             (_, next) => Self { next, ..self },
@@ -181,17 +181,17 @@ pub(super) fn fault_of(cause: LoginRefusalCause) -> Option<ErrorReply> {
     }
 }
 
-fn step(settled: Option<(AdmittedTry, CredentialTryOutcome)>, next: NextLoginStep) -> LoginStep {
-    LoginStep { settled, next }
+fn step(settled: Option<(AdmittedTry, CredentialTryOutcome)>, next: NextLoginStep) -> LoginTransition {
+    LoginTransition { settled, next }
 }
 
-fn settle(attempt: AdmittedTry, settled: CredentialTryOutcome, next: NextLoginStep) -> LoginStep {
+fn settle(attempt: AdmittedTry, settled: CredentialTryOutcome, next: NextLoginStep) -> LoginTransition {
     step(Some((attempt, settled)), next)
 }
 
-impl LoginState {
+impl LoginStage {
     /// The step that follows this event.
-    pub(super) fn on(self, event: LoginEvent, facts: LoginFacts) -> LoginStep {
+    pub(super) fn on(self, event: LoginEvent, facts: LoginTransitionContext) -> LoginTransition {
         use LoginEvent::{
             Banned, Begins, Dropped, Elsewhere, HashingTurn, Loaded, LoadingTurn, NoPlace, Proven, Released, Unproven,
             Verified,
@@ -275,7 +275,7 @@ impl LoginState {
         password_hash: Option<Secret>,
         differs_from_verified: bool,
         attempt: AdmittedTry,
-    ) -> LoginStep {
+    ) -> LoginTransition {
         match credential {
             Credential::Password(secret) => {
                 let attempt = AdmittedTry { must_be_hashed: true, differs_from_verified, ..attempt };
@@ -289,14 +289,14 @@ impl LoginState {
         }
     }
 
-    fn proven(facts: LoginFacts) -> NextLoginStep {
+    fn proven(facts: LoginTransitionContext) -> NextLoginStep {
         match facts.whereabouts {
             UserLoadState::Loading if facts.is_awaited => NextLoginStep::Enter(Self::WaitingToLoad),
             _ => Self::may_load(facts),
         }
     }
 
-    fn may_load(facts: LoginFacts) -> NextLoginStep {
+    fn may_load(facts: LoginTransitionContext) -> NextLoginStep {
         match facts.whereabouts {
             _ if !facts.is_awaited => NextLoginStep::Drop,
             UserLoadState::Here => NextLoginStep::Complete,
@@ -306,7 +306,7 @@ impl LoginState {
     }
 
     /// The step after a job that was not done.
-    fn failed(self, event: &LoginEvent) -> LoginStep {
+    fn failed(self, event: &LoginEvent) -> LoginTransition {
         let (refused, not_submitted) = match event {
             LoginEvent::NotSubmitted => (false, true),
             LoginEvent::Failed { refused } => (*refused, false),
@@ -397,7 +397,7 @@ pub(super) struct LoginInProgress {
     pub(super) user: UserName,
     /// The purpose of the log-in.
     pub(super) aim: CredentialCheckPurpose,
-    pub(super) login: LoginState,
+    pub(super) login: LoginStage,
     /// It is refused for this cause even if its credential is good: the stored password or the
     /// account was changed after the comparison began.
     pub(super) barred: Option<LoginRefusalCause>,
@@ -408,7 +408,7 @@ pub(super) struct LoginInProgress {
 pub(super) struct LoginsInProgress {
     all: JobTicketTable<LoginInProgress>,
     /// Log-ins that wait until another user on their connection has all answers. Never iterated.
-    deferred: HashMap<ConnId, LoginAttemptId>,
+    deferred: HashMap<ConnId, LoginStageTicket>,
     /// Connections whose deferred log-in can begin.
     due: Vec<ConnId>,
 }
@@ -418,15 +418,15 @@ impl LoginsInProgress {
         Self { all: JobTicketTable::default(), deferred: HashMap::new(), due: Vec::new() }
     }
 
-    pub(super) fn insert(&mut self, one: LoginInProgress) -> LoginAttemptId {
-        LoginAttemptId(self.all.insert(one))
+    pub(super) fn insert(&mut self, one: LoginInProgress) -> LoginStageTicket {
+        LoginStageTicket(self.all.insert(one))
     }
 
-    pub(super) fn remove(&mut self, id: LoginAttemptId) -> Option<LoginInProgress> {
+    pub(super) fn remove(&mut self, id: LoginStageTicket) -> Option<LoginInProgress> {
         self.all.remove(id.0)
     }
 
-    pub(super) fn get(&self, id: LoginAttemptId) -> Option<&LoginInProgress> {
+    pub(super) fn get(&self, id: LoginStageTicket) -> Option<&LoginInProgress> {
         self.all.get(id.0)
     }
 
@@ -439,7 +439,7 @@ impl LoginsInProgress {
     }
 
     /// Defers a log-in until all requests of another user on its connection are answered.
-    pub(super) fn defer(&mut self, conn: ConnId, id: LoginAttemptId) {
+    pub(super) fn defer(&mut self, conn: ConnId, id: LoginStageTicket) {
         self.deferred.insert(conn, id);
     }
 
@@ -459,13 +459,13 @@ impl LoginsInProgress {
     }
 
     /// Takes the deferred log-ins that can begin.
-    pub(super) fn take_due(&mut self) -> Vec<LoginAttemptId> {
+    pub(super) fn take_due(&mut self) -> Vec<LoginStageTicket> {
         let due = std::mem::take(&mut self.due);
         due.into_iter().filter_map(|conn| self.deferred.remove(&conn)).collect()
     }
 
     /// Takes the deferred log-in of a connection that is gone.
-    pub(super) fn take_deferred(&mut self, conn: ConnId) -> Option<LoginAttemptId> {
+    pub(super) fn take_deferred(&mut self, conn: ConnId) -> Option<LoginStageTicket> {
         self.deferred.remove(&conn)
     }
 }

@@ -4,12 +4,12 @@ use super::CredentialTryOutcome::{NotMade, Right, Wrong};
 use super::LoginEvent::*;
 use super::UserLoadState::{Away, Here, Loading};
 use super::*;
-use crate::chat::tries::TryBudgetKind;
+use crate::chat::tries::CredentialTryClass;
 
 const ATTEMPT: AdmittedTry = AdmittedTry {
     conn: ConnId { slot: 1, generation: 2 },
     address_key: None,
-    kind: TryBudgetKind::Untrusted,
+    kind: CredentialTryClass::Untrusted,
     uses_cache: true,
     must_be_hashed: true,
     differs_from_verified: false,
@@ -23,28 +23,28 @@ fn token() -> Credential {
     Credential::Token(Secret::new("t"))
 }
 
-fn admitted() -> LoginState {
-    LoginState::Admitted { credential: password(), attempt: ATTEMPT }
+fn admitted() -> LoginStage {
+    LoginStage::Admitted { credential: password(), attempt: ATTEMPT }
 }
 
-fn proving_and_loading(credential: Credential) -> LoginState {
-    LoginState::ProvingAndLoading { credential, attempt: ATTEMPT }
+fn proving_and_loading(credential: Credential) -> LoginStage {
+    LoginStage::ProvingAndLoading { credential, attempt: ATTEMPT }
 }
 
-fn proving(credential: Credential) -> LoginState {
-    LoginState::Proving { credential, attempt: ATTEMPT }
+fn proving(credential: Credential) -> LoginStage {
+    LoginStage::Proving { credential, attempt: ATTEMPT }
 }
 
-fn queued_as(attempt: AdmittedTry) -> LoginState {
-    LoginState::Queued { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt }
+fn queued_as(attempt: AdmittedTry) -> LoginStage {
+    LoginStage::Queued { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt }
 }
 
-fn queued() -> LoginState {
+fn queued() -> LoginStage {
     queued_as(ATTEMPT)
 }
 
-fn verifying() -> LoginState {
-    LoginState::Verifying { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt: ATTEMPT }
+fn verifying() -> LoginStage {
+    LoginStage::Verifying { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt: ATTEMPT }
 }
 
 fn unproven(differs_from_verified: bool) -> LoginEvent {
@@ -56,13 +56,13 @@ const WAITED: bool = true;
 /// No client waits for the answer.
 const GONE: bool = false;
 
-type LoginTestCase = (LoginState, LoginEvent, bool, UserLoadState, Option<CredentialTryOutcome>, NextLoginStep);
+type LoginTestCase = (LoginStage, LoginEvent, bool, UserLoadState, Option<CredentialTryOutcome>, NextLoginStep);
 
 #[track_caller]
 fn check(rows: Vec<LoginTestCase>) {
     for (login, event, is_awaited, whereabouts, settled, next) in rows {
         let shown = format!("{login:?}, {event:?}, awaited {is_awaited}, {whereabouts:?}");
-        let step = login.on(event, LoginFacts { is_awaited, whereabouts });
+        let step = login.on(event, LoginTransitionContext { is_awaited, whereabouts });
         assert_eq!((step.settled.map(|(_, settled)| settled), step.next), (settled, next), "{shown}");
     }
 }
@@ -80,12 +80,12 @@ fn a_log_in_begins_with_a_page_only_if_nobody_else_has_it() {
 
 #[test]
 fn a_credential_that_the_store_knows_needs_no_hash() {
-    let loading = NextLoginStep::Enter(LoginState::Loading);
+    let loading = NextLoginStep::Enter(LoginStage::Loading);
     check(vec![
         (proving_and_loading(password()), Loaded, WAITED, Loading, Some(Right), NextLoginStep::Complete),
         (proving_and_loading(token()), Loaded, GONE, Loading, Some(Right), NextLoginStep::Complete),
         (proving(token()), Proven, WAITED, Here, Some(Right), NextLoginStep::Complete),
-        (proving(token()), Proven, WAITED, Loading, Some(Right), NextLoginStep::Enter(LoginState::WaitingToLoad)),
+        (proving(token()), Proven, WAITED, Loading, Some(Right), NextLoginStep::Enter(LoginStage::WaitingToLoad)),
         (proving(token()), Proven, WAITED, Away, Some(Right), loading),
         (proving(token()), Proven, GONE, Here, Some(Right), NextLoginStep::Drop),
         (proving(token()), Proven, GONE, Loading, Some(Right), NextLoginStep::Drop),
@@ -150,8 +150,8 @@ fn a_hash_is_made_for_those_who_wait_and_decides() {
             Some(Wrong),
             NextLoginStep::Refuse(LoginRefusalCause::WrongPassword),
         ),
-        (verifying(), Verified(true), WAITED, Away, Some(Right), NextLoginStep::Enter(LoginState::Loading)),
-        (verifying(), Verified(true), WAITED, Loading, Some(Right), NextLoginStep::Enter(LoginState::WaitingToLoad)),
+        (verifying(), Verified(true), WAITED, Away, Some(Right), NextLoginStep::Enter(LoginStage::Loading)),
+        (verifying(), Verified(true), WAITED, Loading, Some(Right), NextLoginStep::Enter(LoginStage::WaitingToLoad)),
         (verifying(), Verified(true), WAITED, Here, Some(Right), NextLoginStep::Complete),
         (verifying(), Verified(true), GONE, Away, Some(Right), NextLoginStep::Drop),
     ]);
@@ -160,26 +160,26 @@ fn a_hash_is_made_for_those_who_wait_and_decides() {
 #[test]
 fn of_each_user_one_log_in_loads_and_the_others_follow() {
     check(vec![
-        (LoginState::WaitingToLoad, LoadingTurn, WAITED, Loading, None, NextLoginStep::Enter(LoginState::Loading)),
-        (LoginState::WaitingToLoad, LoadingTurn, WAITED, Here, None, NextLoginStep::Complete),
-        (LoginState::WaitingToLoad, LoadingTurn, GONE, Loading, None, NextLoginStep::Drop),
+        (LoginStage::WaitingToLoad, LoadingTurn, WAITED, Loading, None, NextLoginStep::Enter(LoginStage::Loading)),
+        (LoginStage::WaitingToLoad, LoadingTurn, WAITED, Here, None, NextLoginStep::Complete),
+        (LoginStage::WaitingToLoad, LoadingTurn, GONE, Loading, None, NextLoginStep::Drop),
         (
-            LoginState::WaitingToLoad,
+            LoginStage::WaitingToLoad,
             NoPlace,
             WAITED,
             Loading,
             None,
             NextLoginStep::Refuse(LoginRefusalCause::TooManyAtOnce),
         ),
-        (LoginState::Loading, Loaded, WAITED, Loading, None, NextLoginStep::Complete),
-        (LoginState::Loading, Loaded, GONE, Loading, None, NextLoginStep::Complete),
+        (LoginStage::Loading, Loaded, WAITED, Loading, None, NextLoginStep::Complete),
+        (LoginStage::Loading, Loaded, GONE, Loading, None, NextLoginStep::Complete),
     ]);
 }
 
 #[test]
 fn an_account_that_is_gone_by_the_time_of_loading_is_none() {
     let refused = NextLoginStep::Refuse(LoginRefusalCause::WrongPassword);
-    check(vec![(LoginState::Loading, unproven(false), WAITED, Loading, None, refused)]);
+    check(vec![(LoginStage::Loading, unproven(false), WAITED, Loading, None, refused)]);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_banned_user_is_told_so_once_the_credential_is_good() {
         (proving_and_loading(password()), Banned, WAITED, Loading, Some(Right), refused()),
         (proving_and_loading(token()), Banned, WAITED, Loading, Some(Right), refused()),
         (proving(password()), Banned, WAITED, Here, Some(Right), refused()),
-        (LoginState::Loading, Banned, WAITED, Loading, None, refused()),
+        (LoginStage::Loading, Banned, WAITED, Loading, None, refused()),
     ]);
     assert_eq!(fault_of(LoginRefusalCause::Banned).map(|fault| fault.0), Some(ErrorCode::Forbidden));
 }
@@ -202,15 +202,15 @@ fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
         (proving(token()), Proven, Loading, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
         (verifying(), Verified(true), Away, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
         (verifying(), Verified(true), Here, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
-        (LoginState::WaitingToLoad, LoadingTurn, Here, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
-        (LoginState::Loading, Loaded, Loading, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
+        (LoginStage::WaitingToLoad, LoadingTurn, Here, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
+        (LoginStage::Loading, Loaded, Loading, NextLoginStep::Refuse(LoginRefusalCause::Banned)),
         (proving(password()), unproven(false), Here, NextLoginStep::Enter(queued())),
         (queued(), HashingTurn, Away, NextLoginStep::Enter(verifying())),
         (verifying(), Verified(false), Away, NextLoginStep::Refuse(LoginRefusalCause::WrongPassword)),
         (proving(token()), unproven(false), Here, NextLoginStep::Refuse(LoginRefusalCause::BadToken)),
     ] {
         let shown = format!("{login:?}, {event:?}");
-        let facts = LoginFacts { is_awaited: true, whereabouts };
+        let facts = LoginTransitionContext { is_awaited: true, whereabouts };
         let (usual, step) = (login.clone().on(event.clone(), facts), login.on(event, facts).unless(barred));
         assert_eq!((step.settled, step.next), (usual.settled, expected), "{shown}");
     }
@@ -219,7 +219,7 @@ fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
 #[test]
 fn a_log_in_that_can_never_work_counts_as_a_wrong_try_and_is_not_retried() {
     let (never, now) = (Failed { refused: true }, Failed { refused: false });
-    let row = |login: &LoginState, event: &LoginEvent, settled, refusal| {
+    let row = |login: &LoginStage, event: &LoginEvent, settled, refusal| {
         (login.clone(), event.clone(), WAITED, Loading, settled, NextLoginStep::Refuse(refusal))
     };
     let mut rows = Vec::new();
@@ -231,9 +231,9 @@ fn a_log_in_that_can_never_work_counts_as_a_wrong_try_and_is_not_retried() {
     rows.push(row(&verifying(), &never, Some(Wrong), LoginRefusalCause::Unreadable));
     rows.push(row(&verifying(), &now, Some(NotMade), LoginRefusalCause::NoHashing));
     rows.push(row(&verifying(), &NotSubmitted, Some(NotMade), LoginRefusalCause::Busy));
-    rows.push(row(&LoginState::Loading, &never, None, LoginRefusalCause::Damaged));
-    rows.push(row(&LoginState::Loading, &now, None, LoginRefusalCause::Unavailable));
-    rows.push(row(&LoginState::Loading, &NotSubmitted, None, LoginRefusalCause::Busy));
+    rows.push(row(&LoginStage::Loading, &never, None, LoginRefusalCause::Damaged));
+    rows.push(row(&LoginStage::Loading, &now, None, LoginRefusalCause::Unavailable));
+    rows.push(row(&LoginStage::Loading, &NotSubmitted, None, LoginRefusalCause::Busy));
     check(rows);
     assert_eq!(fault_of(LoginRefusalCause::Unreadable).map(|fault| fault.0), Some(ErrorCode::Forbidden));
     assert_eq!(
@@ -253,8 +253,8 @@ fn a_try_is_settled_when_its_state_is_left_for_one_without() {
         (proving(password()), true, false, false, Some("Prove")),
         (queued(), true, false, false, None),
         (verifying(), true, false, true, Some("Verify")),
-        (LoginState::WaitingToLoad, false, false, false, None),
-        (LoginState::Loading, false, true, false, Some("Load")),
+        (LoginStage::WaitingToLoad, false, false, false, None),
+        (LoginStage::Loading, false, true, false, Some("Load")),
     ] {
         let parts = (login.attempt().is_some(), login.loads(), login.hashes());
         assert_eq!(parts, (has_try, loads, hashes), "{login:?}");

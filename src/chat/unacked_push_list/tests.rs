@@ -3,7 +3,7 @@
 use super::super::contract::CoreSettings;
 use super::super::deliveries::{Deliveries, Delivery, ann};
 use super::super::ids::DeliveryRef;
-use super::{AckList, MailboxBackfillState, SendWindowLimit};
+use super::{MailboxBackfillState, SendWindowLimit, UnackedPushList};
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
 use crate::protocol::request::JsonContentForm;
@@ -64,7 +64,7 @@ impl ReferenceAckList {
 
 /// Both lists, and their deliveries.
 struct AckListComparison {
-    list: AckList,
+    list: UnackedPushList,
     plain: ReferenceAckList,
     deliveries: Deliveries,
     rules: CoreSettings,
@@ -78,7 +78,7 @@ struct AckListComparison {
 impl AckListComparison {
     fn new(seed: u64, count_max: usize) -> Self {
         Self {
-            list: AckList::new(MailboxBackfillState::Live),
+            list: UnackedPushList::new(MailboxBackfillState::Live),
             plain: ReferenceAckList::default(),
             deliveries: Deliveries::new([seed, 1]),
             rules: CoreSettings::default(),
