@@ -4,6 +4,7 @@
 use super::conns::{LISTENER, token_of};
 use super::hub::ConnectionHub;
 use super::socket::Socket;
+use super::turns::ACCEPTS_PER_TURN;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry};
 use std::io::{self, ErrorKind};
@@ -83,7 +84,7 @@ impl LoopAcceptor {
             self.pause = None;
         }
         // The rest of the queue waits for the next turn, after the open connections.
-        for _ in 0..hub.accepts_per_turn() {
+        for _ in 0..ACCEPTS_PER_TURN {
             if !self.ready {
                 return;
             }

@@ -184,6 +184,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     #[inline(never)]
     pub fn open(&mut self, socket: S, admitted: ConnectionPermit) -> ConnId {
         self.counters.accepted += 1;
+        self.work.note_opened();
         let (address_key, proxy) = match admitted {
             ConnectionPermit::Client(address_key) => (address_key, None),
             ConnectionPermit::Proxy(address) => (None, Some(address)),

@@ -34,6 +34,8 @@ pub(super) const FRAME_BYTE: i64 = 2;
 pub(super) const READ: i64 = 2 * MICROSECOND;
 /// One more connection that is to be written in this turn.
 const WRITE: i64 = 4 * MICROSECOND;
+/// Accepting a connection.
+const OPENING: i64 = 25 * MICROSECOND;
 /// Giving one a piece of a file.
 pub(super) const PIECE: i64 = 4 * MICROSECOND;
 /// Closing a connection (last frame, end of stream, release), or reading and discarding input of
@@ -45,7 +47,9 @@ pub(super) const CLOSING: i64 = 16 * MICROSECOND;
 pub(super) enum ConnReadQueueKind {
     /// Connections of users with more input than one turn takes.
     Backlog,
-    /// Connections that are not logged in.
+    /// Connections that are not logged in and were just woken.
+    WokenStrangers,
+    /// Such connections with more input than they were allowed so far.
     Strangers,
 }
 
@@ -57,6 +61,8 @@ pub(super) struct TurnWork {
     ready: Vec<ConnId>,
     /// To be read: see [`ConnReadQueueKind::Backlog`].
     backlog: VecDeque<ConnId>,
+    /// To be read: see [`ConnReadQueueKind::WokenStrangers`].
+    woken_strangers: VecDeque<ConnId>,
     /// To be read: see [`ConnReadQueueKind::Strangers`].
     strangers: VecDeque<ConnId>,
     /// To be read: connections with a handshake step to be done.
@@ -71,12 +77,14 @@ pub(super) struct TurnWork {
     closing: Vec<ConnId>,
     /// The work that the connection being served may still do.
     left: i64,
+    /// The work of the connections that were opened since this was last taken.
+    opened: i64,
 }
 
 impl TurnWork {
     /// Has no connection anything to be read?
     pub(super) fn has_nothing_to_read(&self) -> bool {
-        self.ready.is_empty() && self.backlog.is_empty() && self.strangers.is_empty() && self.handshakes.is_empty()
+        self.readable_len() == 0 && self.handshakes.is_empty()
     }
 
     /// Has no connection anything to do?
@@ -87,7 +95,7 @@ impl TurnWork {
 
     /// The number of connections that share a turn's reading; handshakes have work of their own.
     pub(super) fn readable_len(&self) -> usize {
-        self.ready.len() + self.backlog.len() + self.strangers.len()
+        self.ready.len() + self.backlog.len() + self.woken_strangers.len() + self.strangers.len()
     }
 
     /// Has a connection of a user something to be read?
@@ -98,7 +106,7 @@ impl TurnWork {
     /// Queues a connection to be read in this turn, or first in the next.
     pub(super) fn queue_soon(&mut self, id: ConnId, lists: &mut ConnectionListFlags, is_user: bool) {
         if lists.enter(ConnectionListFlags::TO_READ) {
-            if is_user { self.ready.push(id) } else { self.strangers.push_back(id) }
+            if is_user { self.ready.push(id) } else { self.woken_strangers.push_back(id) }
         }
     }
 
@@ -133,6 +141,7 @@ impl TurnWork {
     pub(super) fn queue_len(&self, queue: ConnReadQueueKind) -> usize {
         match queue {
             ConnReadQueueKind::Backlog => self.backlog.len(),
+            ConnReadQueueKind::WokenStrangers => self.woken_strangers.len(),
             ConnReadQueueKind::Strangers => self.strangers.len(),
         }
     }
@@ -156,6 +165,7 @@ impl TurnWork {
     fn queue(&mut self, queue: ConnReadQueueKind) -> &mut VecDeque<ConnId> {
         match queue {
             ConnReadQueueKind::Backlog => &mut self.backlog,
+            ConnReadQueueKind::WokenStrangers => &mut self.woken_strangers,
             ConnReadQueueKind::Strangers => &mut self.strangers,
         }
     }
@@ -250,6 +260,16 @@ impl TurnWork {
         self.closing = emptied;
     }
 
+    /// A connection was opened.
+    pub(super) fn note_opened(&mut self) {
+        self.opened += OPENING;
+    }
+
+    /// Takes the work of the connections that were opened.
+    pub(super) fn take_opened(&mut self) -> i64 {
+        std::mem::take(&mut self.opened)
+    }
+
     /// The connection that is served from now on may do this much.
     pub(super) fn begin(&mut self, quantum: i64) {
         self.left = quantum;
@@ -278,7 +298,7 @@ impl TurnWork {
     /// Is this connection queued to be read?
     #[cfg(test)]
     pub(super) fn will_read(&self, id: ConnId) -> bool {
-        let queues = [&self.backlog, &self.strangers, &self.handshakes];
+        let queues = [&self.backlog, &self.woken_strangers, &self.strangers, &self.handshakes];
         self.ready.contains(&id) || queues.iter().any(|queue| queue.contains(&id))
     }
 }
@@ -397,6 +417,14 @@ mod tests {
         assert_eq!(work.take_closing(), [id(2), id(3)]);
         work.clear_dirty();
         assert!(work.is_done());
+    }
+
+    #[test]
+    fn the_work_of_opened_connections_is_taken_once() {
+        let mut work = TurnWork::default();
+        work.note_opened();
+        work.note_opened();
+        assert_eq!((work.take_opened(), work.take_opened()), (2 * OPENING, 0));
     }
 
     #[test]

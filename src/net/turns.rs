@@ -7,9 +7,10 @@
 //! of it as the turn's budget allows. So a client that sends little waits for one turn, and not for
 //! a whole round of clients that never stop; those share the rest.
 //!
-//! Connections on which nobody has logged in are *strangers*, with a queue of their own. While
-//! users have input, a turn does little for strangers: however many there are, they do not make
-//! turns much longer.
+//! Connections on which nobody has logged in are *strangers*, with two such queues of their own:
+//! most of their work goes to those that were just woken, so that a log-in does not wait behind
+//! strangers that never stop. While users have input, a turn does little for strangers: however
+//! many there are, they do not make turns much longer.
 //!
 //! A connection that used more than the quantum (an input is never split) has a debt, and is
 //! skipped until it is repaid.
@@ -42,14 +43,26 @@ const READY_TURN: i64 = 4 * TURN;
 const STRANGERS_BESIDE_USERS: i64 = TURN / 2;
 const STRANGERS_ALONE: i64 = TURN;
 
+/// The work that this turn does for strangers. New connections were a part of it, but those that
+/// are open get at least a half.
+fn for_strangers(users_wait: bool, opened: i64) -> i64 {
+    let work = if users_wait { STRANGERS_BESIDE_USERS } else { STRANGERS_ALONE };
+    (work - opened).max(work / 2)
+}
+
+/// The part of that work for strangers that were just woken; the rest, and the work that those do
+/// not need, is for strangers with more input.
+fn woken_part(for_strangers: i64) -> i64 {
+    for_strangers / 4 * 3
+}
+
 /// The smallest size of a read, in bytes. A read takes not much more than can be decoded, since
 /// copying the rest is work, too.
 const READ_BYTES_MIN: usize = 4 * 1024;
 
-/// The number of connections accepted in one turn; fewer if open connections have input. Each costs
-/// some 25 µs.
-const ACCEPTS: usize = 64;
-const ACCEPTS_BESIDE_OTHERS: usize = 16;
+/// The number of connections accepted in one turn. It must be more than attackers open in the time
+/// of a turn: a client that connects waits behind them in the queue of the listening socket.
+pub(super) const ACCEPTS_PER_TURN: usize = 64;
 
 /// The quantum of one connection when `waiting` connections have input.
 fn quantum_of(waiting: usize) -> i64 {
@@ -89,8 +102,14 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             self.check_memory();
         }
         self.serve_queue(ConnReadQueueKind::Backlog, BACKLOG_TURN, &mut shared[..bytes], quantum);
-        let for_strangers = if users_wait { STRANGERS_BESIDE_USERS } else { STRANGERS_ALONE };
-        self.serve_queue(ConnReadQueueKind::Strangers, for_strangers, &mut shared[..bytes], quantum);
+        let for_strangers = for_strangers(users_wait, self.work.take_opened());
+        let spent = self.serve_queue(
+            ConnReadQueueKind::WokenStrangers,
+            woken_part(for_strangers),
+            &mut shared[..bytes],
+            quantum,
+        );
+        self.serve_queue(ConnReadQueueKind::Strangers, for_strangers - spent, &mut shared[..bytes], quantum);
         self.serve_handshakes(&mut shared);
         self.buffers.return_shared(shared);
         // Connections that were queued meanwhile are served in the next turn, so that they do not
@@ -99,8 +118,8 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     }
 
     /// Serves as many connections of a queue as this work allows, each at most once, so that they
-    /// do not keep the loop from writing.
-    fn serve_queue(&mut self, queue: ConnReadQueueKind, work_max: i64, shared: &mut [u8], quantum: i64) {
+    /// do not keep the loop from writing. Returns the work that they used.
+    fn serve_queue(&mut self, queue: ConnReadQueueKind, work_max: i64, shared: &mut [u8], quantum: i64) -> i64 {
         let (mut waiting, mut spent) = (self.work.queue_len(queue), 0);
         while waiting > 0 && spent < work_max {
             let count = waiting.min(PREFETCHED_AT_ONCE);
@@ -117,6 +136,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             }
             self.check_memory();
         }
+        spent
     }
 
     /// Serves one connection. Returns the work that it used.
@@ -161,12 +181,6 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         SERVED + used
     }
 
-    /// The number of connections that may be accepted in this turn.
-    #[must_use]
-    pub fn accepts_per_turn(&self) -> usize {
-        if self.work.has_nothing_to_read() { ACCEPTS } else { ACCEPTS_BESIDE_OTHERS }
-    }
-
     /// Queues a connection to be served in this turn, or first in the next.
     pub(super) fn queue(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
@@ -185,6 +199,14 @@ impl<S: NonblockingStream> ConnectionHub<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_connections_take_at_most_half_of_the_work_for_strangers() {
+        assert_eq!(for_strangers(true, 0), STRANGERS_BESIDE_USERS);
+        assert_eq!(for_strangers(true, MICROSECOND), STRANGERS_BESIDE_USERS - MICROSECOND);
+        assert_eq!(for_strangers(true, TURN), STRANGERS_BESIDE_USERS / 2);
+        assert_eq!(for_strangers(false, 10 * TURN), STRANGERS_ALONE / 2);
+    }
 
     #[test]
     fn the_quantum_is_large_for_few_and_small_for_many() {

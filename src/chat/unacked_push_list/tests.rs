@@ -10,7 +10,7 @@ use crate::protocol::request::JsonContentForm;
 
 /// A list that follows the rules literally: entries in order, and no cached state.
 #[derive(Default)]
-struct ReferenceAckList {
+struct ReferenceUnackedPushList {
     entries: Vec<ReferenceListEntry>,
     tail: Vec<ReferenceListEntry>,
 }
@@ -21,7 +21,7 @@ struct ReferenceListEntry {
     sent: bool,
 }
 
-impl ReferenceAckList {
+impl ReferenceUnackedPushList {
     /// The first entry in list order that is not deferred, if there is room for it.
     fn next_to_send(&self, deliveries: &Deliveries, count_max: usize, bytes_max: usize) -> Option<DeliveryRef> {
         let of = |known: &ReferenceListEntry| deliveries.get(known.delivery).unwrap();
@@ -63,9 +63,9 @@ impl ReferenceAckList {
 }
 
 /// Both lists, and their deliveries.
-struct AckListComparison {
+struct UnackedPushListComparison {
     list: UnackedPushList,
-    plain: ReferenceAckList,
+    plain: ReferenceUnackedPushList,
     deliveries: Deliveries,
     rules: CoreSettings,
     next_seq: u64,
@@ -75,11 +75,11 @@ struct AckListComparison {
     random: fastrand::Rng,
 }
 
-impl AckListComparison {
+impl UnackedPushListComparison {
     fn new(seed: u64, count_max: usize) -> Self {
         Self {
             list: UnackedPushList::new(MailboxBackfillState::Live),
-            plain: ReferenceAckList::default(),
+            plain: ReferenceUnackedPushList::default(),
             deliveries: Deliveries::new([seed, 1]),
             rules: CoreSettings::default(),
             next_seq: 0,
@@ -211,7 +211,7 @@ fn it_sends_and_finds_the_same_as_a_list_that_examines_every_push() {
     // Few ids and senders, so that much is deferred; short and long lists, little and much room.
     let kinds = [(3, 2, 12), (2, 30, 40), (40, 3, 60), (60, 60, 150), (1, 100, 100), (400, 20, 300)];
     for (seed, (ids, senders, long)) in (1..).zip(kinds.into_iter().cycle().take(24)) {
-        let mut both = AckListComparison::new(seed, [1, 3, 20, 1_000][seed as usize % 4]);
+        let mut both = UnackedPushListComparison::new(seed, [1, 3, 20, 1_000][seed as usize % 4]);
         for step in 0..if long > 100 { 3_000 } else { 12_000 } {
             both.step(step, ids, senders, long);
         }

@@ -1,5 +1,6 @@
 //! Turns are shared by work.
 
+use super::super::turn_work::ConnReadQueueKind;
 use super::websocket::{HANDSHAKE, masked};
 use super::*;
 
@@ -50,6 +51,26 @@ fn a_client_that_says_little_waits_for_one_turn_beside_very_many_that_never_stop
         }
         drop(flooders);
     }
+}
+
+/// Each log-in begins on a connection on which nobody has logged in yet.
+#[test]
+fn a_client_that_connects_is_served_before_strangers_that_never_stop() {
+    let mut world = TestConnectionHub::new(38, 0);
+    let flooders = flood(&mut world, 1_000, ack(1).as_bytes());
+    turns(&mut world, 1);
+    while world.hub.work.queue_len(ConnReadQueueKind::WokenStrangers) > 0 {
+        turns(&mut world, 1);
+    }
+    for n in 0..20 {
+        let client = world.connect();
+        client.send(beat(n));
+        turns(&mut world, 1);
+        assert_eq!(client.text().lines().count(), 1, "answered in that turn");
+        let waiting = world.hub.work.queue_len(ConnReadQueueKind::Strangers);
+        assert!(waiting > 900, "{waiting} strangers still have something to say");
+    }
+    drop(flooders);
 }
 
 #[test]
