@@ -10,7 +10,7 @@ use hongyan::protocol::field::{MessageId, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, write_reply};
 use hongyan::protocol::request::JsonContentForm;
-use hongyan::protocol::split::{JsonEnvelopeSplitResult, JsonEnvelopeSplitter};
+use hongyan::protocol::split::{JsonEnvelopeStreamItem, JsonEnvelopeStreamSplitter};
 use hongyan::protocol::ws::{WsItem, WsServerDecoder, begin_text, end_text};
 use std::hint::black_box;
 
@@ -42,12 +42,12 @@ fn read(criterion: &mut Criterion) {
         let envelope = envelope(&text);
         let line = format!("{envelope}\n");
         group.throughput(Throughput::Bytes(line.len() as u64));
-        let mut input = JsonEnvelopeSplitter::default();
+        let mut input = JsonEnvelopeStreamSplitter::default();
         group.bench_function(BenchmarkId::new("split", name), |bench| {
             bench.iter(|| {
                 let mut chunk = black_box(line.as_bytes());
-                let found = matches!(input.next(&mut chunk, FRAME_BYTES_MAX), JsonEnvelopeSplitResult::Envelope(_));
-                assert!(found && matches!(input.next(&mut chunk, FRAME_BYTES_MAX), JsonEnvelopeSplitResult::More));
+                let found = matches!(input.next(&mut chunk, FRAME_BYTES_MAX), JsonEnvelopeStreamItem::Envelope(_));
+                assert!(found && matches!(input.next(&mut chunk, FRAME_BYTES_MAX), JsonEnvelopeStreamItem::More));
             });
         });
         let mut scratch = ContentBuffer::default();

@@ -9,7 +9,7 @@ mod in_core;
 
 use hongyan::chat::ChatCore;
 use hongyan::chat::contract::{CoreInput, CoreSettings, TurnTimestamp};
-use hongyan::net::hub::{ConnectionHub, ConnectionLimits};
+use hongyan::net::hub::{ConnectionHub, ConnectionHubLimits};
 use hongyan::net::socket::NonblockingStream;
 use hongyan::net::tls::{self, Certificates};
 use in_core::{Core, ack, answer, friends, login, message};
@@ -173,7 +173,7 @@ impl NonblockingStream for Fake {
 }
 
 fn hub<S: NonblockingStream>() -> ConnectionHub<S> {
-    let bounds = ConnectionLimits {
+    let bounds = ConnectionHubLimits {
         frame_bytes_max: 64 * 1024,
         output_bytes_max: 16 * 1024 * 1024,
         stranger_output_bytes_max: 8 * 1024,

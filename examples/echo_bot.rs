@@ -8,8 +8,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "a program, which a test runs as well")]
 
 use hongyan::client::{
-    Client, ClientEvent, ClientOptions, ConnectionState, Error, Profile, PushKind, ReceivedPush, RecommendedAction,
-    ResumeTokenFile, sign_up,
+    Client, ClientEvent, ClientOptions, ConnectionToServerState, Error, Profile, PushKind, ReceivedPush,
+    RecommendedAction, ResumeTokenFile, sign_up,
 };
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub fn run(url: &str, user: &str, password: &str, token_file: &str) -> Result<st
     loop {
         match client.next(Duration::from_secs(60))? {
             Some(ClientEvent::Push(push)) => answer(&client, push),
-            Some(ClientEvent::Connection(ConnectionState::Offline { reason, retry_in })) => {
+            Some(ClientEvent::Connection(ConnectionToServerState::Offline { reason, retry_in })) => {
                 eprintln!("{reason}; trying again in {retry_in:?}");
             }
             _ => {}

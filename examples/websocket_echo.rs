@@ -4,7 +4,7 @@
 //! `cargo run --example websocket_echo -- 127.0.0.1:9001`
 #![allow(missing_docs, reason = "a program")]
 
-use hongyan::protocol::http::{HttpHeadResult, read_head, write_upgrade};
+use hongyan::protocol::http::{ClientPortHttpHead, read_head, write_upgrade};
 use hongyan::protocol::ws::{WsItem, WsServerDecoder, begin_text, close_code, end_text, write_close, write_pong};
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -60,8 +60,8 @@ fn shake_hands(socket: &mut TcpStream) -> Result<Vec<u8>> {
         let count = socket.read(&mut buffer)?;
         head.extend_from_slice(&buffer[..count]);
         match read_head(&head) {
-            HttpHeadResult::More if count > 0 => {}
-            HttpHeadResult::Upgrade { accept, offers_hongyan, length } => {
+            ClientPortHttpHead::More if count > 0 => {}
+            ClientPortHttpHead::Upgrade { accept, offers_hongyan, length } => {
                 let mut out = Vec::new();
                 write_upgrade(&mut out, &accept, offers_hongyan);
                 socket.write_all(&out)?;

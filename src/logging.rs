@@ -11,7 +11,7 @@ pub use sink::lines_lost;
 use line::plain_line;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simplelog::{ConfigBuilder, WriteLogger};
-use sink::LogSink;
+use sink::LossReportingLogWriter;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -156,7 +156,7 @@ pub fn start(level: LevelFilter, stderr: &Stderr) -> Result<(), String> {
 struct Logger {
     stderr: Stderr,
     /// The writer of plain text lines.
-    text: Box<WriteLogger<LogLineWriter>>,
+    text: Box<WriteLogger<LineBufferingLogWriter>>,
 }
 
 impl Logger {
@@ -167,7 +167,7 @@ impl Logger {
             .set_location_level(LevelFilter::Off)
             .set_target_level(LevelFilter::Debug)
             .build();
-        let lines = LogLineWriter { stderr: stderr.clone(), line: Vec::new() };
+        let lines = LineBufferingLogWriter { stderr: stderr.clone(), line: Vec::new() };
         // The level can change, and is checked before.
         Self { stderr: stderr.clone(), text: WriteLogger::new(LevelFilter::Trace, config, lines) }
     }
@@ -200,12 +200,12 @@ impl Log for Logger {
 }
 
 /// Collects what is written piece by piece, and passes it on line by line.
-struct LogLineWriter {
+struct LineBufferingLogWriter {
     stderr: Stderr,
     line: Vec<u8>,
 }
 
-impl Write for LogLineWriter {
+impl Write for LineBufferingLogWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(bytes);
         if bytes.last() == Some(&b'\n') {
@@ -220,7 +220,7 @@ impl Write for LogLineWriter {
 }
 
 fn write_lines(out: impl Write, waiting: &Receiver<LogItem>, lost: &AtomicU64, is_json: &AtomicBool) {
-    let mut sink = LogSink::new(out);
+    let mut sink = LossReportingLogWriter::new(out);
     for item in waiting {
         let is_json = is_json.load(Ordering::Relaxed);
         if let LogItem::Line(line) = &item {

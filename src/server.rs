@@ -14,7 +14,7 @@ mod taken_over;
 
 use crate::admin::AdminServer;
 use crate::bus::codec::BusFrameCodec;
-use crate::bus::{self, Bus, PubSub};
+use crate::bus::{self, Bus, RedisBus};
 use crate::chat::ChatCore;
 use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
@@ -339,7 +339,7 @@ fn start_bus(
 ) -> Result<Option<Box<dyn Bus>>, StartError> {
     let (Some(settings), Some(cluster)) = (settings, cluster) else { return Ok(None) };
     let codec = BusFrameCodec::new(cluster.incarnation(), &cluster.mac_key());
-    let bus = PubSub::start(settings, codec, Arc::clone(wake));
+    let bus = RedisBus::start(settings, codec, Arc::clone(wake));
     let bus = bus.map_err(|error| start_error("start the threads of the bus", &error))?;
     bus.set_version(cluster.frame_version());
     Ok(Some(Box::new(bus)))

@@ -15,7 +15,7 @@ use bus::proxy::Proxy;
 use common::{PATIENCE, Redis};
 use hongyan::bus::Bus;
 use hongyan::bus::codec::BusFrameCodec;
-use hongyan::chat::contract::{BusFrame, BusRecord, LinkBatch, LinkBatchNumber};
+use hongyan::chat::contract::{BusFrame, BusRecord, NodeLinkBatch, NodeLinkBatchNumber};
 use hongyan::protocol::field::{MessageId, UserName, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use std::io::{Read, Write};
@@ -250,8 +250,10 @@ fn a_node_that_reads_too_slowly_is_disconnected_and_comes_back() {
     let receiver = UserName::new("bob").unwrap();
     let push = Push::new(1, 1, PushKind::Message, &id, &sender, receiver, &"long ".repeat(20_000));
     let records = vec![BusRecord::Push { phase: 1, push }];
-    let long =
-        BusFrame { batch: Some(LinkBatch { position: LinkBatchNumber { link: 1, number: 1 }, records }), ..frame(1) };
+    let long = BusFrame {
+        batch: Some(NodeLinkBatch { position: NodeLinkBatchNumber { link: 1, number: 1 }, records }),
+        ..frame(1)
+    };
     let until = Instant::now() + PATIENCE;
     // The frames fill the buffers of the system first.
     while subscribers_of(&redis) == 2 {

@@ -15,8 +15,8 @@ mod client {
 
 use common::{PATIENCE, Server, config};
 use hongyan::client::{
-    Client, ClientEndReason, ClientEvent, ClientOptions, ConnectionState, Error, ErrorCode, Profile, Push, PushKind,
-    RecommendedAction, ResumeTokenFile, sign_up,
+    Client, ClientEndReason, ClientEvent, ClientOptions, ConnectionToServerState, Error, ErrorCode, Profile, Push,
+    PushKind, RecommendedAction, ResumeTokenFile, sign_up,
 };
 use hongyan::config::{Config, StoreUrl};
 use std::net::SocketAddr;
@@ -149,7 +149,7 @@ fn a_conversation_over_all_four_schemes() {
     let stranger = Client::start(options(&url("tls"), "ann")).unwrap();
     let told = stranger.next(PATIENCE).unwrap();
     assert!(
-        matches!(&told, Some(ClientEvent::Connection(ConnectionState::Offline { reason, .. })) if reason.contains("certificate")),
+        matches!(&told, Some(ClientEvent::Connection(ConnectionToServerState::Offline { reason, .. })) if reason.contains("certificate")),
         "{told:?}"
     );
     drop(ann);
@@ -271,7 +271,7 @@ fn heartbeats_keep_the_connection() {
     let mut lively = options(&url, "ann");
     lively.heartbeat_every = Duration::from_millis(100);
     let ann = Client::connect(lively).unwrap();
-    assert!(matches!(ann.next(PATIENCE), Ok(Some(ClientEvent::Connection(ConnectionState::Online)))));
+    assert!(matches!(ann.next(PATIENCE), Ok(Some(ClientEvent::Connection(ConnectionToServerState::Online)))));
     let next = ann.next(Duration::from_millis(1_200)).unwrap();
     assert!(next.is_none(), "{next:?}");
     // One that sends none is told IDLE, and comes back.
@@ -284,10 +284,9 @@ fn heartbeats_keep_the_connection() {
             seen.push(connection);
         }
     }
-    let told =
-        |it: &ConnectionState| matches!(it, ConnectionState::Offline { reason, .. } if reason.starts_with("IDLE"));
+    let told = |it: &ConnectionToServerState| matches!(it, ConnectionToServerState::Offline { reason, .. } if reason.starts_with("IDLE"));
     assert!(seen.iter().any(told), "{seen:?}");
-    assert!(seen.iter().filter(|it| **it == ConnectionState::Online).count() >= 1);
+    assert!(seen.iter().filter(|it| **it == ConnectionToServerState::Online).count() >= 1);
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod cluster {
 }
 
 use cluster::nets;
-use common::{Client, ContentForm, MariaDb, PATIENCE, TransportKind, befriend, health};
+use common::{Client, ContentForm, MariaDb, PATIENCE, Transport, befriend, health};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -103,7 +103,7 @@ fn the_commands_make_a_cluster() {
     }
     let [a, b] = ["10.0.0.5:1102", "10.0.0.6:1102"].map(|place| {
         wait_for_health(place);
-        let mut client = Client::connect(place.parse().unwrap(), TransportKind::Raw, ContentForm::Text);
+        let mut client = Client::connect(place.parse().unwrap(), Transport::Raw, ContentForm::Text);
         let name = if place.starts_with("10.0.0.5") { "ann" } else { "bob" };
         client.sign_up(name);
         client.log_in(name);

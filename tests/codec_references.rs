@@ -6,7 +6,7 @@
 use fastrand::Rng;
 use hongyan::protocol::envelope::{ContentBuffer, parse};
 use hongyan::protocol::request::ClientRequest;
-use hongyan::protocol::split::{JsonEnvelopeSplitResult, JsonEnvelopeSplitter};
+use hongyan::protocol::split::{JsonEnvelopeStreamItem, JsonEnvelopeStreamSplitter};
 use hongyan::protocol::ws::{WsItem, WsServerDecoder, begin_text, end_text};
 use serde_json::{Value, json};
 use std::io::{Cursor, Read, Write};
@@ -88,13 +88,13 @@ fn the_splitter_finds_the_objects_that_serde_json_finds() {
         }
         let expected: Vec<Value> =
             serde_json::Deserializer::from_str(&plain).into_iter().collect::<Result<_, _>>().unwrap();
-        let mut raw = JsonEnvelopeSplitter::default();
+        let mut raw = JsonEnvelopeStreamSplitter::default();
         let mut found = Vec::new();
         for mut chunk in random.cut(stream.as_bytes()) {
             loop {
                 match raw.next(&mut chunk, 1 << 20) {
-                    JsonEnvelopeSplitResult::More => break,
-                    JsonEnvelopeSplitResult::Envelope(text) => {
+                    JsonEnvelopeStreamItem::More => break,
+                    JsonEnvelopeStreamItem::Envelope(text) => {
                         found.push(serde_json::from_slice::<Value>(text).unwrap())
                     }
                     other => panic!("seed {seed}: {other:?}"),
@@ -135,14 +135,14 @@ fn after_any_garbage_a_healthy_line_is_heard() {
 }
 
 fn items(chunks: &[&[u8]]) -> Vec<String> {
-    let mut raw = JsonEnvelopeSplitter::default();
+    let mut raw = JsonEnvelopeStreamSplitter::default();
     let mut found = Vec::new();
     for chunk in chunks {
         let mut chunk = *chunk;
         loop {
             match raw.next(&mut chunk, 1 << 20) {
-                JsonEnvelopeSplitResult::More => break,
-                JsonEnvelopeSplitResult::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
+                JsonEnvelopeStreamItem::More => break,
+                JsonEnvelopeStreamItem::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
                 other => found.push(format!("{other:?}")),
             }
         }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{BOTH, Client, ContentForm, PATIENCE, Record, Server, TRANSPORTS, TransportKind, config, content};
+use common::{BOTH, Client, ContentForm, PATIENCE, Record, Server, TRANSPORTS, Transport, config, content};
 use hongyan::config::StoreUrl;
 
 const PROFILE: &str = r#"{"userName":"vincent313","emailAddress":"v@example.com","nickName":"zhiyong","profilePicture":"personalfilepicture.com/link","location":"longyan","personalDescription":"cooking man","rsaPublicKey":"24sdfqwrwer"}"#;
@@ -164,7 +164,7 @@ fn look_after_accounts(c1: &mut Client, c2: &mut Client) {
 
 /// Every mix of transport and form, each on a store that `store` makes anew.
 fn converse_in_every_mix(store: impl Fn() -> StoreUrl) {
-    let kinds: Vec<(TransportKind, ContentForm)> =
+    let kinds: Vec<(Transport, ContentForm)> =
         TRANSPORTS.into_iter().flat_map(|transport| BOTH.map(|form| (transport, form))).collect();
     for &(transport1, form1) in &kinds {
         for &(transport2, form2) in &kinds {
@@ -253,7 +253,7 @@ fn the_vectors_are_this_conversation() {
         let server = Server::start();
         let record = Record::default();
         let client = |name| {
-            let mut client = server.client(TransportKind::Raw, form);
+            let mut client = server.client(Transport::Raw, form);
             client.record = Some((name, record.clone()));
             client
         };

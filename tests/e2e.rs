@@ -9,8 +9,8 @@ mod common;
 
 use common::PATIENCE;
 use hongyan::client::e2e::{
-    E2eClient, E2eDecryptOutcome, E2eEncryptionError, E2eKeyPairs, E2eMessageContext, E2ePublicKeys,
-    FriendKeysCheckResult, PinnedKeys, SendError, is_encrypted, safety_number,
+    E2eClient, E2eDecryptOutcome, E2eEncryptionError, E2eKeyPairs, E2eMessageContext, E2ePublicKeys, E2eSendError,
+    FriendKeysCheckResult, PinnedKeys, is_encrypted, safety_number,
 };
 use hongyan::client::{Client, ClientEvent, ClientOptions, Profile, ProfileChange, Push, PushKind, sign_up};
 use serde_json::{Value, json};
@@ -344,7 +344,7 @@ fn a_conversation_that_the_server_cannot_read() {
     let FriendKeysCheckResult::Changed(Some(shown)) = bob.check_keys("ann").unwrap() else {
         panic!("other keys are pinned")
     };
-    assert_eq!(bob.accept_keys("ann", None), Err(SendError::Keys(E2eEncryptionError::KeysChanged)));
+    assert_eq!(bob.accept_keys("ann", None), Err(E2eSendError::Keys(E2eEncryptionError::KeysChanged)));
     // The keys change once more, after the user has seen some.
     let publish = |text: String| {
         let change = ProfileChange { rsa_public_key: Some(text), ..ProfileChange::default() };
@@ -352,7 +352,7 @@ fn a_conversation_that_the_server_cannot_read() {
     };
     publish(other.public().text());
     let pinned = bob.pins().clone();
-    assert_eq!(bob.accept_keys("ann", Some(&shown)), Err(SendError::Keys(E2eEncryptionError::KeysChanged)));
+    assert_eq!(bob.accept_keys("ann", Some(&shown)), Err(E2eSendError::Keys(E2eEncryptionError::KeysChanged)));
     assert_eq!(*bob.pins(), pinned);
     publish(shown.text());
     let number = bob.safety_number_with("ann", &shown);

@@ -236,7 +236,7 @@ fn too_many_requests_a_second_are_refused_and_the_connection_lives() {
 fn a_token_is_refused_in_its_own_form() {
     let server = Server::start();
     for form in [ContentForm::Text, ContentForm::Object] {
-        let mut client = server.client(common::TransportKind::Raw, form);
+        let mut client = server.client(common::Transport::Raw, form);
         client.send(&envelope(form, "TOKEN", Some("t"), &json!({"want": "new"})));
         client.expect_error("t", "NOT_LOGGED_IN");
     }

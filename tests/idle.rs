@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{ContentForm, Server, TRANSPORTS, TransportKind};
+use common::{ContentForm, Server, TRANSPORTS, Transport};
 use std::time::{Duration, Instant};
 use tungstenite::{Bytes, Message};
 
@@ -63,7 +63,7 @@ fn heartbeats_and_pings_keep_it() {
     while start.elapsed() < 3 * TIMEOUT {
         ann.fence();
     }
-    let mut bob = server.client(TransportKind::WebSocket, ContentForm::Object);
+    let mut bob = server.client(Transport::WebSocket, ContentForm::Object);
     bob.sign_up("bob");
     bob.log_in("bob");
     let start = Instant::now();

@@ -12,7 +12,7 @@ mod lifecycle {
     mod supervisor;
 }
 
-use common::{Client, ContentForm, PATIENCE, TransportKind, befriend};
+use common::{Client, ContentForm, PATIENCE, Transport, befriend};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -42,7 +42,7 @@ impl Program {
     }
 
     fn client(&self) -> Client {
-        Client::connect(self.addr, TransportKind::Raw, ContentForm::Text)
+        Client::connect(self.addr, Transport::Raw, ContentForm::Text)
     }
 
     fn signal(&self, name: &str) {
@@ -220,7 +220,7 @@ fn it_stops_cleanly_at_a_signal_and_everything_is_there_when_it_starts_again() {
     befriend(&mut ann, &mut bob);
     ann.say("m", "bob", "not acked", "MS");
     bob.expect_push("4", "m");
-    let mut web = Client::connect(program_1.addr, TransportKind::WebSocket, ContentForm::Text);
+    let mut web = Client::connect(program_1.addr, Transport::WebSocket, ContentForm::Text);
     program_1.signal("-TERM");
     for client in [&mut ann, &mut bob, &mut web] {
         client.expect_error("", "SHUTTING_DOWN");

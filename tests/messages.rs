@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Client, ContentForm, Server, TransportKind, befriend, content, envelope, kind};
+use common::{Client, ContentForm, Server, Transport, befriend, content, envelope, kind};
 use serde_json::json;
 
 #[test]
@@ -209,7 +209,7 @@ fn acks_of_nothing_are_ignored() {
 fn pushes_come_in_the_form_of_the_log_in_answers_in_that_of_the_request() {
     let server = Server::start();
     let (mut ann, mut bob) = server.friends("ann", "bob");
-    let mut bob2 = server.client(TransportKind::WebSocket, ContentForm::Object);
+    let mut bob2 = server.client(Transport::WebSocket, ContentForm::Object);
     bob2.log_in("bob");
     bob.expect_error("", "REPLACED");
     // Asks in the other form: the answer has that form, the pushes are not.

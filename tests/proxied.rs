@@ -9,7 +9,7 @@ mod proxied {
     mod recipes;
 }
 
-use common::{Client, ContentForm, Server, TransportKind, config, envelope};
+use common::{Client, ContentForm, Server, Transport, config, envelope};
 use hongyan::config::{Networks, Origins};
 use serde_json::json;
 use std::io::{Read, Write};
@@ -118,7 +118,7 @@ fn a_page_of_another_origin_cannot_open_a_websocket() {
     assert_eq!(upgrade("Origin: https://chat.example\r\n"), "HTTP/1.1 101");
     assert_eq!(upgrade("Origin: https://evil.example\r\n"), "HTTP/1.1 403");
     // A program that is no browser.
-    server.client(TransportKind::WebSocket, ContentForm::Text).send_bytes(b"");
+    server.client(Transport::WebSocket, ContentForm::Text).send_bytes(b"");
 }
 
 #[test]

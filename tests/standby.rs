@@ -13,7 +13,7 @@ mod standby {
     pub(crate) mod load;
 }
 
-use common::{Client, ContentForm, HaProxy, MariaDb, Node, PATIENCE, TransportKind, befriend, health};
+use common::{Client, ContentForm, HaProxy, MariaDb, Node, PATIENCE, Transport, befriend, health};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts};
 use standby::fence;
@@ -244,7 +244,7 @@ fn a_standby_takes_the_place_of_a_server_that_stops_and_lives_through_an_outage_
     first.signal("-TERM");
     assert_eq!(first.status(), Some(0));
     second.wait_for("listening on");
-    let mut ann = Client::connect(second.addr, TransportKind::Raw, ContentForm::Text);
+    let mut ann = Client::connect(second.addr, Transport::Raw, ContentForm::Text);
     ann.log_in("ann");
 }
 
@@ -256,7 +256,7 @@ fn haproxy_sends_users_to_the_server_that_serves() {
     let servers = [("10.0.0.5:1102", first.addr), ("10.0.0.6:1102", second.addr)];
     let Some(proxy) = HaProxy::start(page, "## Standby", &servers) else { return };
     proxy.settles();
-    let mut ann = Client::connect(proxy.addr, TransportKind::Raw, ContentForm::Text);
+    let mut ann = Client::connect(proxy.addr, Transport::Raw, ContentForm::Text);
     ann.sign_up("ann");
     ann.log_in("ann");
     first.signal("-STOP");
@@ -264,7 +264,7 @@ fn haproxy_sends_users_to_the_server_that_serves() {
     ann.expect_closed();
     second.wait_for("listening on");
     proxy.settles();
-    let mut ann = Client::connect(proxy.addr, TransportKind::Raw, ContentForm::Text);
+    let mut ann = Client::connect(proxy.addr, Transport::Raw, ContentForm::Text);
     ann.log_in("ann");
     ann.fence();
 }

@@ -254,7 +254,7 @@ fn a_database_that_answers_a_commit_before_it_is_on_the_disk_is_refused() {
     root.query_drop("SET GLOBAL innodb_flush_log_at_trx_commit = 2").unwrap();
     database.kill_connections();
     // Connections are opened again for the workers that need the store.
-    let mut client = common::Client::connect(addr, common::TransportKind::Raw, common::ContentForm::Text);
+    let mut client = common::Client::connect(addr, common::Transport::Raw, common::ContentForm::Text);
     client.sign_up("ann");
     waiting.line_with("the store keeps no promises any more: its innodb_flush_log_at_trx_commit is 2");
     assert_eq!(waiting.stop("-TERM").0, Some(0));

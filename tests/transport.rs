@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Client, ContentForm, Server, TransportKind, config, envelope, reply};
+use common::{Client, ContentForm, Server, Transport, config, envelope, reply};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -292,7 +292,7 @@ fn the_first_frame_may_come_with_the_handshake() {
 #[test]
 fn an_envelope_that_is_too_large_is_told_so_and_closed() {
     let server = Server::tuned(|config| config.frame_bytes_max = 1_024);
-    for transport in [TransportKind::Raw, TransportKind::WebSocket] {
+    for transport in [Transport::Raw, Transport::WebSocket] {
         let fits = |length: usize| {
             let empty = r#"{"TYPE":"0","MID":"x","pad":""}"#;
             format!(r#"{{"TYPE":"0","MID":"x","pad":"{}"}}"#, "x".repeat(length - empty.len()))
@@ -303,7 +303,7 @@ fn an_envelope_that_is_too_large_is_told_so_and_closed() {
         client.expect_error("x", not_logged_in());
         client.send(&fits(1_025));
         client.expect_error("", "TOO_LARGE");
-        if transport == TransportKind::WebSocket {
+        if transport == Transport::WebSocket {
             assert_eq!(close_code(&mut client), Some(1009));
         } else {
             client.expect_closed();

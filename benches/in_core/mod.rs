@@ -3,7 +3,7 @@
 
 use hongyan::chat::ChatCore;
 use hongyan::chat::contract::{
-    ClusterJobOutcome, ClusterView, ConnId, CoreAction, CoreInput, CoreSettings, Job, JobOutcome, NodeId,
+    ClusterStoreJobOutcome, ClusterView, ConnId, CoreAction, CoreInput, CoreSettings, Job, JobOutcome, NodeId,
     NodeIncarnation, NodeRow, PushPage, TurnTimestamp,
 };
 use hongyan::protocol::encode_fast::write_push;
@@ -52,7 +52,7 @@ fn answer_by(job: &Job, users: usize, friends: fn(usize, usize) -> Vec<UserName>
 fn of_node(outcome: JobOutcome) -> JobOutcome {
     match outcome {
         JobOutcome::Loaded { friends, page } => {
-            JobOutcome::Cluster(Box::new(ClusterJobOutcome::Loaded { epoch: 1, friends, page }))
+            JobOutcome::Cluster(Box::new(ClusterStoreJobOutcome::Loaded { epoch: 1, friends, page }))
         }
         outcome => outcome,
     }

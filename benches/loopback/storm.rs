@@ -63,11 +63,11 @@ pub struct Guest {
     input: Vec<u8>,
     way: Way,
     /// The answer to the attempt so far.
-    refusal: Option<ServerRefusal>,
+    refusal: Option<Refusal>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum ServerRefusal {
+enum Refusal {
     Wrong,
     Unavailable,
     RateLimited,
@@ -300,12 +300,12 @@ impl Storm {
     fn hear(&mut self, guest: &mut Guest, stream: &mut Link, frame: &str, index: usize) {
         let again = Way::Away(Instant::now() + RETRY_AFTER + RETRY_AFTER * (index as u32 % 64) / 64);
         if frame.contains("\"LF\"") {
-            guest.refusal = Some(ServerRefusal::Wrong);
+            guest.refusal = Some(Refusal::Wrong);
         } else if frame.contains("\"UNAVAILABLE: ") {
-            guest.refusal = Some(ServerRefusal::Unavailable);
+            guest.refusal = Some(Refusal::Unavailable);
             self.outcome.unavailable += 1;
         } else if frame.contains("\"RATE_LIMITED: ") {
-            guest.refusal = Some(ServerRefusal::RateLimited);
+            guest.refusal = Some(Refusal::RateLimited);
             self.outcome.rate_limited += 1;
         } else if frame.contains("RE_HEARTBEAT") {
             guest.way = if self.want_tokens { Way::In } else { Way::Done };
@@ -318,10 +318,10 @@ impl Storm {
             guest.way = Way::Done;
         } else if frame.contains("NOT_LOGGED_IN") {
             let guesses = matches!(guest.credential, Credential::WrongPassword);
-            guest.throttled = guest.refusal == Some(ServerRefusal::RateLimited);
+            guest.throttled = guest.refusal == Some(Refusal::RateLimited);
             guest.way = match guest.refusal {
-                Some(ServerRefusal::Wrong) => Way::Done,
-                Some(ServerRefusal::RateLimited) if guesses => Way::Done,
+                Some(Refusal::Wrong) => Way::Done,
+                Some(Refusal::RateLimited) if guesses => Way::Done,
                 _ => again,
             };
         }

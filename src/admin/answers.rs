@@ -2,10 +2,10 @@
 
 use super::http::HttpResponse;
 use super::metrics::VERSION;
-use super::process::ProcessFacts;
+use super::process::ProcessStartTime;
 use crate::chat::contract::{
-    AdminAnswer, NodeId, OnlineUserInfo, PushState, PushStatusReport, RemoteUserReport, RemoteUserStatus,
-    UserStatusReport,
+    AdminAnswer, AdminPushStatusReport, AdminReportPushState, AdminUserStatusReport, NodeId, OnlineUserInfo,
+    RemoteUserReport, RemoteUserStatus,
 };
 use crate::net::admin::{ServerSnapshot, SharedNodeNames};
 use crate::protocol::http::ServerHealth;
@@ -21,7 +21,7 @@ fn online(user: &OnlineUserInfo, address: Option<IpAddr>) -> Value {
     })
 }
 
-fn user(report: &UserStatusReport, address: Option<IpAddr>, names: &SharedNodeNames) -> Value {
+fn user(report: &AdminUserStatusReport, address: Option<IpAddr>, names: &SharedNodeNames) -> Value {
     json!({
         "name": report.name.as_str(),
         "online": match (&report.online, report.remote.map(|elsewhere| elsewhere.status)) {
@@ -46,15 +46,15 @@ fn remote_user_json(RemoteUserReport { node, status }: RemoteUserReport, names: 
     json!({"node": node.get(), "node_name": names.name_of(node), "answers": status != RemoteUserStatus::Silent})
 }
 
-fn push(report: &PushStatusReport) -> Value {
+fn push(report: &AdminPushStatusReport) -> Value {
     json!({
         "sender": report.sender.as_str(),
         "kind": report.kind,
         "time_ms": report.time_ms,
         "state": match report.state {
-            PushState::Waiting => "waiting",
-            PushState::Outstanding => "outstanding",
-            PushState::Acked => "acked",
+            AdminReportPushState::Waiting => "waiting",
+            AdminReportPushState::Outstanding => "outstanding",
+            AdminReportPushState::Acked => "acked",
         },
         "times_sent": report.times_sent,
         "stored": report.is_stored,
@@ -128,7 +128,7 @@ pub(super) fn of_change(answer: &AdminAnswer, from: &AdminAnswerContext) -> Http
 }
 
 /// The health.
-pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessFacts) -> HttpResponse {
+pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessStartTime) -> HttpResponse {
     let (is_ready, why) = match snapshot.health {
         ServerHealth::Ok => (true, "ok"),
         ServerHealth::Store => (false, "store"),
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_user_of_another_node_is_online_there_or_it_is_said_that_nobody_knows() {
-        let report = |there| UserStatusReport {
+        let report = |there| AdminUserStatusReport {
             name: UserName::new("ann").unwrap(),
             online: None,
             remote: Some(RemoteUserReport { node: NodeId::new(2).unwrap(), status: there }),

@@ -2,10 +2,10 @@
 
 use super::metrics_text::{MetricsText, seconds};
 use crate::bus::BusFigures;
-use crate::bus::figures::BusInstanceFigures;
+use crate::bus::figures::RedisInstanceFigures;
 
 /// A family and the number of each instance for it.
-type BusMetricDefinition = (&'static str, &'static str, fn(&BusInstanceFigures) -> u64);
+type BusMetricDefinition = (&'static str, &'static str, fn(&RedisInstanceFigures) -> u64);
 
 const COUNTERS: [BusMetricDefinition; 5] = [
     ("bus_failures", "How often an instance of the bus stopped working.", |one| one.failures),
@@ -45,12 +45,12 @@ mod tests {
 
     #[test]
     fn each_instance_and_each_cause_has_its_line() {
-        let instance = |place: &str, is_up| BusInstanceFigures {
+        let instance = |place: &str, is_up| RedisInstanceFigures {
             address: place.into(),
             is_up,
             frames_out: 7,
             beat_us: 250,
-            ..BusInstanceFigures::default()
+            ..RedisInstanceFigures::default()
         };
         let instances = vec![instance("a:6379", true), instance("b\"\n:1", false)];
         let mut text = MetricsText::default();

@@ -3,7 +3,7 @@
 use super::access::read_token;
 use super::escape;
 use super::http::STORE_HEADER;
-use super::stream::{AdminStream, TimedStream};
+use super::stream::{AdminStream, AdminStreamWithDeadline};
 use super::target::encode;
 use super::text_output;
 use crate::config::AdminInterfaceAddress;
@@ -163,9 +163,9 @@ impl AdminClient {
             thread::sleep(DRAIN_LOOK_EVERY);
             match self.ask_within(&request_of(&AdminCliVerb::Status), rest) {
                 Ok((_, health)) => match health_after_drain(&health, began.elapsed()) {
-                    DrainPollResult::Stops => {}
-                    DrainPollResult::OtherProcess => return Ok(()),
-                    DrainPollResult::ServesAgain => {
+                    AdminCliDrainResult::Stops => {}
+                    AdminCliDrainResult::OtherProcess => return Ok(()),
+                    AdminCliDrainResult::ServesAgain => {
                         return Err("the server does not drain any more: it serves, and has not stopped".to_owned());
                     }
                 },
@@ -194,7 +194,7 @@ impl AdminClient {
     fn ask_within(&self, request: &OutgoingAdminRequest, within: Duration) -> Result<(u16, Value), String> {
         let place = self.endpoint.with_absolute_path();
         let cannot = |error: io::Error| format!("cannot ask the server at {place}: {}", failure_reason(&error));
-        let mut stream = TimedStream::new(self.connect().map_err(cannot)?, within);
+        let mut stream = AdminStreamWithDeadline::new(self.connect().map_err(cannot)?, within);
         let host = match &place {
             AdminInterfaceAddress::Tcp(addr) => addr.to_string(),
             AdminInterfaceAddress::Unix(_) => "localhost".to_owned(),
@@ -236,7 +236,7 @@ impl AdminClient {
 
 /// The conclusion from the health of a server that was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum DrainPollResult {
+enum AdminCliDrainResult {
     /// It stops.
     Stops,
     /// It is that of another process, in its place.
@@ -246,13 +246,13 @@ enum DrainPollResult {
 }
 
 /// `elapsed`: the time since the drain was ordered.
-fn health_after_drain(health: &Value, elapsed: Duration) -> DrainPollResult {
+fn health_after_drain(health: &Value, elapsed: Duration) -> AdminCliDrainResult {
     let is_ordinary = matches!(health["why"].as_str(), Some("ok" | "store" | "lease" | "starting" | "standby"));
     match health["uptime_seconds"].as_u64() {
-        _ if !is_ordinary => DrainPollResult::Stops,
-        Some(uptime) if uptime > elapsed.as_secs() => DrainPollResult::ServesAgain,
+        _ if !is_ordinary => AdminCliDrainResult::Stops,
+        Some(uptime) if uptime > elapsed.as_secs() => AdminCliDrainResult::ServesAgain,
         // A server that is starting does not say since when.
-        _ => DrainPollResult::OtherProcess,
+        _ => AdminCliDrainResult::OtherProcess,
     }
 }
 
@@ -309,14 +309,14 @@ mod tests {
     fn a_server_that_serves_after_a_drain_is_another_one_or_has_not_stopped() {
         let after = |health: Value| health_after_drain(&health, Duration::from_millis(7_900));
         for why in ["draining", "stopping", "busy"] {
-            assert_eq!(after(json!({"why": why, "uptime_seconds": 90})), DrainPollResult::Stops, "{why}");
+            assert_eq!(after(json!({"why": why, "uptime_seconds": 90})), AdminCliDrainResult::Stops, "{why}");
         }
-        assert_eq!(after(json!({"error": "busy"})), DrainPollResult::Stops);
+        assert_eq!(after(json!({"error": "busy"})), AdminCliDrainResult::Stops);
         for (health, expected) in [
-            (json!({"why": "ok", "uptime_seconds": 3}), DrainPollResult::OtherProcess),
-            (json!({"why": "starting"}), DrainPollResult::OtherProcess),
-            (json!({"why": "lease", "uptime_seconds": 90}), DrainPollResult::ServesAgain),
-            (json!({"why": "ok", "uptime_seconds": 90}), DrainPollResult::ServesAgain),
+            (json!({"why": "ok", "uptime_seconds": 3}), AdminCliDrainResult::OtherProcess),
+            (json!({"why": "starting"}), AdminCliDrainResult::OtherProcess),
+            (json!({"why": "lease", "uptime_seconds": 90}), AdminCliDrainResult::ServesAgain),
+            (json!({"why": "ok", "uptime_seconds": 90}), AdminCliDrainResult::ServesAgain),
         ] {
             assert_eq!(after(health.clone()), expected, "{health}");
         }

@@ -2,11 +2,12 @@
 
 use super::answers;
 use super::http::HttpResponse;
-use super::process::ProcessFacts;
-use super::{AdminConfig, AdminRequestSlot, ProcessStage, StageCell};
+use super::process::ProcessStartTime;
+use super::{AdminConfig, AdminRequestSlot, ProcessStage, ProcessStageCell};
 use crate::chat::contract::{AdminAnswer, AdminRequest};
 use crate::net::admin::{
-    ClusterMembersReader, LoopAnswer, LoopCallError, LoopCaller, LoopQuestion, NodesReport, ServerSnapshot,
+    AdminLoopAnswer, AdminLoopCallError, AdminLoopCaller, AdminLoopQuestion, ClusterMembersReader, NodesReport,
+    ServerSnapshot,
 };
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -19,9 +20,9 @@ const SHARE: usize = 4;
 /// The parts from which answers are made.
 #[derive(Debug)]
 pub(super) struct AdminContext {
-    caller: LoopCaller,
-    stage: StageCell,
-    pub(super) process: ProcessFacts,
+    caller: AdminLoopCaller,
+    stage: ProcessStageCell,
+    pub(super) process: ProcessStartTime,
     /// The requests whose threads use the database.
     store_reads: Arc<AtomicUsize>,
     store_reads_max: usize,
@@ -33,12 +34,12 @@ pub(super) struct AdminContext {
 }
 
 impl AdminContext {
-    pub(super) fn new(caller: LoopCaller, stage: StageCell, config: &AdminConfig) -> Self {
+    pub(super) fn new(caller: AdminLoopCaller, stage: ProcessStageCell, config: &AdminConfig) -> Self {
         let share = (config.connections_max / SHARE).max(1);
         Self {
             caller,
             stage,
-            process: ProcessFacts::new(),
+            process: ProcessStartTime::new(),
             store_reads: Arc::default(),
             store_reads_max: share,
             store_waits: Arc::default(),
@@ -61,19 +62,20 @@ impl AdminContext {
         if !self.is_serving() {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
-        match self.caller.ask(LoopQuestion::Core(request), within) {
-            Ok(LoopAnswer::Core { answer: given, addresses, node, names }) => {
+        match self.caller.ask(AdminLoopQuestion::Core(request), within) {
+            Ok(AdminLoopAnswer::Core { answer: given, addresses, node, names }) => {
                 Ok(answer(given, &answers::AdminAnswerContext { addresses, node, names }))
             }
-            Ok(LoopAnswer::Snapshot(_) | LoopAnswer::Nodes(_) | LoopAnswer::Busy) | Err(LoopCallError::Busy) => {
+            Ok(AdminLoopAnswer::Snapshot(_) | AdminLoopAnswer::Nodes(_) | AdminLoopAnswer::Busy)
+            | Err(AdminLoopCallError::Busy) => {
                 Err(HttpResponse::error(429, "busy", "Too many requests are in progress; ask again.")
                     .with("Retry-After", "1"))
             }
-            Err(LoopCallError::Late) => {
+            Err(AdminLoopCallError::Late) => {
                 let message = "There was no answer in time (--admin-timeout); whether it was done is not known.";
                 Err(HttpResponse::too_late(message))
             }
-            Err(LoopCallError::Gone) => Err(HttpResponse::error(503, "stopping", "The server has stopped.")),
+            Err(AdminLoopCallError::Gone) => Err(HttpResponse::error(503, "stopping", "The server has stopped.")),
         }
     }
 
@@ -83,11 +85,11 @@ impl AdminContext {
             ProcessStage::Standby => return Err("standby"),
             ProcessStage::Serving => {}
         }
-        match self.caller.ask(LoopQuestion::Snapshot, within) {
-            Ok(LoopAnswer::Snapshot(snapshot)) => Ok(snapshot),
-            Err(LoopCallError::Gone) => Err("stopping"),
-            Ok(_) | Err(LoopCallError::Busy) => Err("busy"),
-            Err(LoopCallError::Late) => Err("loop"),
+        match self.caller.ask(AdminLoopQuestion::Snapshot, within) {
+            Ok(AdminLoopAnswer::Snapshot(snapshot)) => Ok(snapshot),
+            Err(AdminLoopCallError::Gone) => Err("stopping"),
+            Ok(_) | Err(AdminLoopCallError::Busy) => Err("busy"),
+            Err(AdminLoopCallError::Late) => Err("loop"),
         }
     }
 
@@ -96,13 +98,13 @@ impl AdminContext {
         if !self.is_serving() {
             return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
         }
-        match self.caller.ask(LoopQuestion::Nodes, within) {
-            Ok(LoopAnswer::Nodes(Some(nodes))) => Ok(nodes),
-            Ok(LoopAnswer::Nodes(None)) => {
+        match self.caller.ask(AdminLoopQuestion::Nodes, within) {
+            Ok(AdminLoopAnswer::Nodes(Some(nodes))) => Ok(nodes),
+            Ok(AdminLoopAnswer::Nodes(None)) => {
                 let message = "This server is no node of a cluster (--node-name).";
                 Err(HttpResponse::error(404, "no_cluster", message))
             }
-            Ok(_) | Err(LoopCallError::Busy) => Err(super::too_many_response()),
+            Ok(_) | Err(AdminLoopCallError::Busy) => Err(super::too_many_response()),
             Err(_) => Err(HttpResponse::error(503, "too_late", "The server did not answer in time.")),
         }
     }

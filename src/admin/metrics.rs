@@ -2,7 +2,7 @@
 //! the loop, so no client library can keep them, and the format needs only a few lines.
 
 use super::metrics_text::{MetricsText, seconds};
-use super::process::{ProcessFacts, descriptors, resident_bytes};
+use super::process::{ProcessStartTime, descriptors, resident_bytes};
 use super::{bus_metrics, cluster_metrics};
 use crate::chat::contract::{CredentialKind, LoginRefusalCause};
 use crate::net::admin::ServerSnapshot;
@@ -31,7 +31,7 @@ fn words(cause: impl Debug) -> String {
 }
 
 /// The whole text; without a snapshot for a server that does not serve yet.
-pub(super) fn text(snapshot: Option<&ServerSnapshot>, process: &ProcessFacts) -> String {
+pub(super) fn text(snapshot: Option<&ServerSnapshot>, process: &ProcessStartTime) -> String {
     let mut text = MetricsText::default();
     text.family("build", "info", "The version of the server.");
     text.line(format_args!("hongyan_build_info{{version=\"{VERSION}\"}} 1"));
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_server_that_waits_has_numbers_of_its_process() {
-        let text = text(None, &ProcessFacts::new());
+        let text = text(None, &ProcessStartTime::new());
         assert!(
             text.contains("\nhongyan_ready 0\n")
                 && text.contains("\nhongyan_log_lines_lost_total ")

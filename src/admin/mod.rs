@@ -28,7 +28,7 @@ mod text_output;
 mod unauthorised;
 
 use crate::config::{AdminInterfaceAddress, StoreUrl};
-use crate::net::admin::LoopCaller;
+use crate::net::admin::AdminLoopCaller;
 use access::AdminAccessRules;
 use context::AdminContext;
 use http::{HttpMethod, HttpReadError, HttpRequest, HttpResponse};
@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use stream::{AdminStream, TimedStream};
+use stream::{AdminStream, AdminStreamWithDeadline};
 pub use unauthorised::NEWCOMERS_MAX;
 use unauthorised::{UnauthorisedAdminConns, UnauthorisedAdminSlot};
 
@@ -57,7 +57,7 @@ const HEAD_WITHIN: Duration = Duration::from_secs(3);
 
 /// The stage of the process, for the admin interface.
 #[derive(Clone, Debug, Default)]
-pub struct StageCell(Arc<AtomicU8>);
+pub struct ProcessStageCell(Arc<AtomicU8>);
 
 /// The stages of a process, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ enum ProcessStage {
     Serving,
 }
 
-impl StageCell {
+impl ProcessStageCell {
     /// It waits for the end of another server.
     pub fn stand_by(&self) {
         self.0.store(ProcessStage::Standby as u8, Ordering::Release);
@@ -123,7 +123,7 @@ impl AdminServer {
     ///
     /// # Errors
     /// One sentence.
-    pub fn start(config: &AdminConfig, caller: LoopCaller, stage: StageCell) -> Result<Self, String> {
+    pub fn start(config: &AdminConfig, caller: AdminLoopCaller, stage: ProcessStageCell) -> Result<Self, String> {
         let access = AdminAccessRules::new(config)?;
         let mut listener = AdminListener::bind(&config.endpoint)?;
         let addr = listener.addr();
@@ -141,7 +141,7 @@ impl AdminServer {
             listener,
             stop: Arc::clone(&stop),
             unauthorised: Arc::default(),
-            shared: Arc::new(AdminServerShared {
+            shared: Arc::new(AdminRequestThreadsShared {
                 connections: Arc::default(),
                 connections_max: config.connections_max,
                 timeout: config.timeout,
@@ -178,7 +178,7 @@ struct AdminAcceptor {
     listener: AdminListener,
     stop: Arc<AtomicBool>,
     unauthorised: Arc<UnauthorisedAdminConns>,
-    shared: Arc<AdminServerShared>,
+    shared: Arc<AdminRequestThreadsShared>,
 }
 
 impl AdminAcceptor {
@@ -265,7 +265,7 @@ fn too_many_response() -> HttpResponse {
 }
 
 /// The data that all requests share.
-struct AdminServerShared {
+struct AdminRequestThreadsShared {
     /// The number of authorised requests in progress.
     connections: Arc<AtomicUsize>,
     connections_max: usize,
@@ -274,11 +274,11 @@ struct AdminServerShared {
     context: AdminContext,
 }
 
-impl AdminServerShared {
+impl AdminRequestThreadsShared {
     /// Reads the one request of a connection and answers it.
     fn answer(&self, stream: AdminStream, newcomer: &UnauthorisedAdminSlot) -> io::Result<()> {
         let who = stream.peer();
-        let mut stream = TimedStream::new(stream, self.timeout.min(HEAD_WITHIN));
+        let mut stream = AdminStreamWithDeadline::new(stream, self.timeout.min(HEAD_WITHIN));
         let (mut place, mut is_head) = (None, false);
         let read = http::read(&mut stream, |request, stream| {
             is_head = request.method == HttpMethod::Head;

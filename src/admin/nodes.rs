@@ -127,7 +127,7 @@ pub(super) fn show(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::figures::BusInstanceFigures;
+    use crate::bus::figures::RedisInstanceFigures;
     use crate::chat::contract::{NodeId, NodeIncarnation};
 
     fn member(node: u16, name: &str, state: NodeLiveness) -> NodeStatus {
@@ -165,7 +165,7 @@ mod tests {
             lag_ms: Some(12),
             last_frame_ms_ago: None,
         };
-        let instance = |is_up| BusInstanceFigures { is_up, ..BusInstanceFigures::default() };
+        let instance = |is_up| RedisInstanceFigures { is_up, ..RedisInstanceFigures::default() };
         let bus = BusFigures { instances: vec![instance(true), instance(false)], ..BusFigures::default() };
         let response = answer(&members, &[link(2, 3), link(3, 2)], Some(&bus), 5);
         let value: Value = serde_json::from_slice(&response.body).unwrap();

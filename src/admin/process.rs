@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The process, with the time of its start.
 #[derive(Debug)]
-pub(super) struct ProcessFacts {
+pub(super) struct ProcessStartTime {
     start_instant: Instant,
     started_at: SystemTime,
 }
 
-impl ProcessFacts {
+impl ProcessStartTime {
     pub(super) fn new() -> Self {
         Self { start_instant: Instant::now(), started_at: SystemTime::now() }
     }

@@ -98,12 +98,12 @@ impl AdminStream {
 
 /// A stream with a deadline for all reads and writes.
 #[derive(Debug)]
-pub(super) struct TimedStream {
+pub(super) struct AdminStreamWithDeadline {
     stream: AdminStream,
     deadline: Instant,
 }
 
-impl TimedStream {
+impl AdminStreamWithDeadline {
     pub(super) fn new(stream: AdminStream, within: Duration) -> Self {
         Self { stream, deadline: Instant::now() + within }
     }
@@ -146,7 +146,7 @@ fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-impl Read for TimedStream {
+impl Read for AdminStreamWithDeadline {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.arm()?;
@@ -159,7 +159,7 @@ impl Read for TimedStream {
     }
 }
 
-impl Write for TimedStream {
+impl Write for AdminStreamWithDeadline {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             self.arm()?;

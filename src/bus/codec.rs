@@ -5,7 +5,7 @@
 //! of everything: only nodes that can read the database have the key. Numbers are little-endian.
 //! Each text, list and record follows its length.
 
-use crate::chat::contract::{BusFrame, BusRecord, LinkBatch, LinkBatchNumber, NodeId, NodeIncarnation};
+use crate::chat::contract::{BusFrame, BusRecord, NodeId, NodeIncarnation, NodeLinkBatch, NodeLinkBatchNumber};
 use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::store::records::{self, ByteReader};
@@ -244,7 +244,7 @@ fn write_record(out: &mut Vec<u8>, record: &BusRecord) {
     }
 }
 
-fn write_place(out: &mut Vec<u8>, LinkBatchNumber { link, number }: LinkBatchNumber) {
+fn write_place(out: &mut Vec<u8>, NodeLinkBatchNumber { link, number }: NodeLinkBatchNumber) {
     out.extend(link.to_le_bytes());
     out.extend(number.to_le_bytes());
 }
@@ -265,8 +265,8 @@ impl ByteReader<'_> {
         Some(NodeIncarnation { node: NodeId::new(self.u16()?)?, epoch: self.u64()? })
     }
 
-    fn batch_number(&mut self) -> Option<LinkBatchNumber> {
-        Some(LinkBatchNumber { link: self.u64()?, number: self.u64()? })
+    fn batch_number(&mut self) -> Option<NodeLinkBatchNumber> {
+        Some(NodeLinkBatchNumber { link: self.u64()?, number: self.u64()? })
     }
 
     fn frame(&mut self) -> Option<BusFrame> {
@@ -280,7 +280,7 @@ impl ByteReader<'_> {
         Some(BusFrame { view, confirmed_batch: confirmed, refused_epoch: refused, batch })
     }
 
-    fn batch(&mut self) -> Option<LinkBatch> {
+    fn batch(&mut self) -> Option<NodeLinkBatch> {
         let (place, count) = (self.batch_number()?, self.length()?);
         let one = |rest: &mut Self| {
             let length = rest.length()?;
@@ -288,7 +288,7 @@ impl ByteReader<'_> {
         };
         // No memory is reserved in advance: `count` may be any number.
         let records = (0..count).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
-        Some(LinkBatch { position: place, records })
+        Some(NodeLinkBatch { position: place, records })
     }
 
     /// The rest is one record.

@@ -4,7 +4,7 @@
 //! the size of an answer are in this module.
 
 use super::codec::FRAME_BYTES_MAX;
-use super::settings::{BusInstanceAddress, BusTls};
+use super::settings::{BusTls, RedisInstanceAddress};
 use crate::error_text::without_number;
 use redis::{Cmd, Parser, Value};
 use rustls::{ClientConnection, StreamOwned};
@@ -22,15 +22,15 @@ const SAID_CHARS_MAX: usize = 120;
 
 /// Why an instance cannot be used, as the end of a sentence. It never has a password in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BusInstanceError(pub(super) String);
+pub(super) struct RedisInstanceError(pub(super) String);
 
-impl fmt::Display for BusInstanceError {
+impl fmt::Display for RedisInstanceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl From<io::Error> for BusInstanceError {
+impl From<io::Error> for RedisInstanceError {
     fn from(error: io::Error) -> Self {
         let said = match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer came in time".to_owned(),
@@ -45,8 +45,8 @@ impl From<io::Error> for BusInstanceError {
     }
 }
 
-fn fault(why: &str) -> BusInstanceError {
-    BusInstanceError(why.to_owned())
+fn fault(why: &str) -> RedisInstanceError {
+    RedisInstanceError(why.to_owned())
 }
 
 const RUBBISH: &str = "the program that answers there does not speak the protocol of Redis";
@@ -66,14 +66,14 @@ impl BusStream {
 }
 
 /// The input of the parser, limited to the size of one answer.
-struct RedisReplyReader {
+struct SizeLimitedRedisInput {
     stream: BusStream,
     remaining: usize,
     /// The cause of the last failed read, which the crate does not report.
     failed: Option<io::Error>,
 }
 
-impl RedisReplyReader {
+impl SizeLimitedRedisInput {
     fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.remaining == 0 {
             return Err(io::Error::other(RUBBISH));
@@ -88,7 +88,7 @@ impl RedisReplyReader {
     }
 }
 
-impl Read for RedisReplyReader {
+impl Read for SizeLimitedRedisInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_some(buffer).map_err(|error| {
             let kind = error.kind();
@@ -100,13 +100,13 @@ impl Read for RedisReplyReader {
 
 /// An authenticated connection.
 pub(super) struct BusConnection {
-    reader: RedisReplyReader,
+    reader: SizeLimitedRedisInput,
     parser: Parser,
 }
 
 impl BusConnection {
     /// Connects, and authenticates. Each step takes at most `timeout`.
-    pub(super) fn open(place: &BusInstanceAddress, timeout: Duration) -> Result<Self, BusInstanceError> {
+    pub(super) fn open(place: &RedisInstanceAddress, timeout: Duration) -> Result<Self, RedisInstanceError> {
         let socket = connect(&place.url.host, place.url.port, timeout)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(timeout))?;
@@ -115,13 +115,13 @@ impl BusConnection {
             None => BusStream::Plain(socket),
             Some(tls) => BusStream::Tls(Box::new(handshake(tls, socket, timeout)?)),
         };
-        let reader = RedisReplyReader { stream, remaining: ANSWER_BYTES_MAX, failed: None };
+        let reader = SizeLimitedRedisInput { stream, remaining: ANSWER_BYTES_MAX, failed: None };
         let mut connection = Self { reader, parser: Parser::new() };
         connection.log_in(place, timeout)?;
         Ok(connection)
     }
 
-    fn log_in(&mut self, place: &BusInstanceAddress, timeout: Duration) -> Result<(), BusInstanceError> {
+    fn log_in(&mut self, place: &RedisInstanceAddress, timeout: Duration) -> Result<(), RedisInstanceError> {
         if let Some(password) = &place.url.password {
             let mut auth = redis::cmd("AUTH");
             if let Some(user) = &place.url.user {
@@ -150,12 +150,12 @@ impl BusConnection {
     }
 
     /// Sends one command.
-    pub(super) fn send(&mut self, command: &Cmd) -> Result<(), BusInstanceError> {
+    pub(super) fn send(&mut self, command: &Cmd) -> Result<(), RedisInstanceError> {
         self.send_bytes(&command.get_packed_command())
     }
 
     /// Sends commands that are already encoded.
-    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), BusInstanceError> {
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), RedisInstanceError> {
         match &mut self.reader.stream {
             BusStream::Plain(socket) => socket.write_all(bytes)?,
             BusStream::Tls(stream) => {
@@ -167,20 +167,20 @@ impl BusConnection {
     }
 
     /// The next answer, if it arrives in time.
-    pub(super) fn answer(&mut self, timeout: Duration) -> Result<Value, BusInstanceError> {
+    pub(super) fn answer(&mut self, timeout: Duration) -> Result<Value, RedisInstanceError> {
         let until = Instant::now() + timeout;
         loop {
             if let Some(value) = self.try_answer()? {
                 return Ok(value);
             }
             if Instant::now() >= until {
-                return Err(BusInstanceError::from(io::Error::from(ErrorKind::TimedOut)));
+                return Err(RedisInstanceError::from(io::Error::from(ErrorKind::TimedOut)));
             }
         }
     }
 
     /// The next answer; `None` if none arrived within the time-out of a read.
-    pub(super) fn try_answer(&mut self) -> Result<Option<Value>, BusInstanceError> {
+    pub(super) fn try_answer(&mut self) -> Result<Option<Value>, RedisInstanceError> {
         match self.parser.parse_value(&mut self.reader) {
             Ok(value) => {
                 self.reader.remaining = ANSWER_BYTES_MAX;
@@ -195,12 +195,12 @@ impl BusConnection {
     }
 
     /// Sets the time-out of a read.
-    pub(super) fn set_read_timeout(&self, timeout: Duration) -> Result<(), BusInstanceError> {
+    pub(super) fn set_read_timeout(&self, timeout: Duration) -> Result<(), RedisInstanceError> {
         Ok(self.reader.stream.socket().set_read_timeout(Some(timeout))?)
     }
 
     /// A handle with which another thread can end the connection.
-    pub(super) fn closer(&self) -> Result<BusConnectionCloser, BusInstanceError> {
+    pub(super) fn closer(&self) -> Result<BusConnectionCloser, RedisInstanceError> {
         Ok(BusConnectionCloser(self.reader.stream.socket().try_clone()?))
     }
 }
@@ -216,22 +216,22 @@ impl BusConnectionCloser {
 }
 
 /// An answer that the server should not have sent here.
-pub(super) fn unexpected_answer(value: &Value) -> BusInstanceError {
+pub(super) fn unexpected_answer(value: &Value) -> RedisInstanceError {
     match value {
         Value::ServerError(error) => {
             let said: String =
                 error.to_string().chars().filter(|char| !char.is_control()).take(SAID_CHARS_MAX).collect();
-            BusInstanceError(format!("it says {said:?}"))
+            RedisInstanceError(format!("it says {said:?}"))
         }
         _ => fault(RUBBISH),
     }
 }
 
-fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, BusInstanceError> {
+fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, RedisInstanceError> {
     let addresses = (host, port).to_socket_addrs().map_err(|error| {
         let why = without_number(&error);
         let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
-        BusInstanceError(format!("the address of its host cannot be found: {why}"))
+        RedisInstanceError(format!("the address of its host cannot be found: {why}"))
     })?;
     let mut last = fault("the name of its host has no address");
     for address in addresses.take(ADDRESSES_MAX) {
@@ -255,13 +255,13 @@ fn handshake(
     tls: &BusTls,
     mut socket: TcpStream,
     timeout: Duration,
-) -> Result<StreamOwned<ClientConnection, TcpStream>, BusInstanceError> {
-    let of_tls = |error: rustls::Error| BusInstanceError(format!("TLS does not work with it: {error}"));
+) -> Result<StreamOwned<ClientConnection, TcpStream>, RedisInstanceError> {
+    let of_tls = |error: rustls::Error| RedisInstanceError(format!("TLS does not work with it: {error}"));
     let mut connection = ClientConnection::new(tls.config.clone(), tls.name.clone()).map_err(of_tls)?;
     let until = Instant::now() + timeout;
     while connection.is_handshaking() {
         if Instant::now() >= until {
-            return Err(BusInstanceError::from(io::Error::from(ErrorKind::TimedOut)));
+            return Err(RedisInstanceError::from(io::Error::from(ErrorKind::TimedOut)));
         }
         connection.complete_io(&mut socket)?;
     }

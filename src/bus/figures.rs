@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BusFigures {
     /// The counts of each instance.
-    pub instances: Vec<BusInstanceFigures>,
+    pub instances: Vec<RedisInstanceFigures>,
     /// Dropped frames by cause. Each cause is a word that is valid in a label.
     pub dropped_by_cause: Vec<(&'static str, u64)>,
 }
 
 /// The counts of one instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BusInstanceFigures {
+pub struct RedisInstanceFigures {
     /// Host and port.
     pub address: String,
     /// It works.
@@ -35,7 +35,7 @@ pub struct BusInstanceFigures {
 
 /// Why a frame was not published, or did not reach the loop.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum BusLossCause {
+pub(super) enum BusFrameLossCause {
     /// No instance worked.
     Away,
     /// Too many frames waited to be published.
@@ -52,7 +52,7 @@ pub(super) enum BusLossCause {
     Undecoded(BusMessageRejectCause),
 }
 
-impl BusLossCause {
+impl BusFrameLossCause {
     const ALL: [Self; 11] = [
         Self::Away,
         Self::Queue,
@@ -102,15 +102,15 @@ impl BusLossCause {
 
 /// Counts dropped frames by cause.
 #[derive(Debug, Default)]
-pub(super) struct BusLossCounts([AtomicU64; BusLossCause::ALL.len()]);
+pub(super) struct BusLossCounts([AtomicU64; BusFrameLossCause::ALL.len()]);
 
 impl BusLossCounts {
-    pub(super) fn add(&self, lost: BusLossCause, count: usize) {
+    pub(super) fn add(&self, lost: BusFrameLossCause, count: usize) {
         self.0[lost.at()].fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub(super) fn all(&self) -> Vec<(&'static str, u64)> {
-        BusLossCause::ALL.iter().map(|lost| (lost.word(), self.0[lost.at()].load(Ordering::Relaxed))).collect()
+        BusFrameLossCause::ALL.iter().map(|lost| (lost.word(), self.0[lost.at()].load(Ordering::Relaxed))).collect()
     }
 }
 

@@ -32,7 +32,7 @@ mod settings;
 mod subscriber;
 
 pub use figures::BusFigures;
-pub use pubsub::PubSub;
+pub use pubsub::RedisBus;
 pub use settings::BusSettings;
 
 /// An event of the bus.

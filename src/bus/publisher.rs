@@ -1,15 +1,15 @@
 //! The thread that publishes on one instance.
 
-use super::connection::{BusConnection, BusInstanceError, unexpected_answer};
-use super::figures::BusLossCause;
+use super::connection::{BusConnection, RedisInstanceError, unexpected_answer};
+use super::figures::BusFrameLossCause;
 use super::queue::{BusQueueResult, OutgoingBusFrame, PublishBatch};
-use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusInstances, BusReconnectPause};
+use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusReconnectPause, RedisInstances};
 use crate::chat::contract::NodeId;
 use redis::Value;
 use std::time::Instant;
 
 /// Runs until the bus ends.
-pub(super) fn run(shared: &BusInstances, at: usize) {
+pub(super) fn run(shared: &RedisInstances, at: usize) {
     let instance = &shared.instances[at];
     let mut pause = BusReconnectPause::new();
     while !instance.queue.is_closed() {
@@ -28,11 +28,11 @@ pub(super) fn run(shared: &BusInstances, at: usize) {
 
 /// Publishes frames until the connection fails or the bus ends.
 fn publish(
-    shared: &BusInstances,
+    shared: &RedisInstances,
     at: usize,
     mut connection: BusConnection,
     has_worked: &mut bool,
-) -> Result<(), BusInstanceError> {
+) -> Result<(), RedisInstanceError> {
     let instance = &shared.instances[at];
     let mut next_beat = Instant::now();
     let mut commands = Vec::new();
@@ -57,26 +57,26 @@ fn publish(
         }
         let sent = send(shared, at, &mut connection, &commands, beats, &mut frames);
         if let Err(fault) = sent {
-            shared.losses.add(BusLossCause::Failed, frames.len());
+            shared.losses.add(BusFrameLossCause::Failed, frames.len());
             return Err(fault);
         }
     }
     Ok(())
 }
 
-fn write(shared: &BusInstances, to: NodeId, bytes: &[u8], commands: &mut Vec<u8>) {
+fn write(shared: &RedisInstances, to: NodeId, bytes: &[u8], commands: &mut Vec<u8>) {
     redis::cmd("PUBLISH").arg(shared.channel(to)).arg(bytes).write_packed_command(commands);
 }
 
 /// Sends the commands and waits for their answers. Removes the answered frames from `frames`.
 fn send(
-    shared: &BusInstances,
+    shared: &RedisInstances,
     at: usize,
     connection: &mut BusConnection,
     commands: &[u8],
     beats: bool,
     frames: &mut Vec<OutgoingBusFrame>,
-) -> Result<(), BusInstanceError> {
+) -> Result<(), RedisInstanceError> {
     connection.send_bytes(commands)?;
     // If a beat reaches no subscriber, this node's subscriber misses it.
     if beats {
@@ -96,7 +96,7 @@ fn send(
 }
 
 /// The number of subscribers of the channel.
-fn subscribers(answer: &Value) -> Result<i64, BusInstanceError> {
+fn subscribers(answer: &Value) -> Result<i64, RedisInstanceError> {
     match answer {
         Value::Int(count) => Ok(*count),
         other => Err(unexpected_answer(other)),
@@ -104,13 +104,13 @@ fn subscribers(answer: &Value) -> Result<i64, BusInstanceError> {
 }
 
 /// The receiver has no connection to this instance. It may have one to another.
-fn try_next_instance(shared: &BusInstances, at: usize, mut frame: OutgoingBusFrame) {
+fn try_next_instance(shared: &RedisInstances, at: usize, mut frame: OutgoingBusFrame) {
     for other in &shared.instances[at + 1..] {
         match other.queue.push(frame) {
             BusQueueResult::Taken => return,
-            BusQueueResult::Full => return shared.losses.add(BusLossCause::Queue, 1),
+            BusQueueResult::Full => return shared.losses.add(BusFrameLossCause::Queue, 1),
             BusQueueResult::Closed(back) => frame = back,
         }
     }
-    shared.losses.add(BusLossCause::Nobody, 1);
+    shared.losses.add(BusFrameLossCause::Nobody, 1);
 }

@@ -1,9 +1,9 @@
 //! All instances as one bus.
 
 use super::codec::BusFrameCodec;
-use super::figures::{BusFigures, BusLossCause};
+use super::figures::{BusFigures, BusFrameLossCause};
 use super::queue::{BusQueueResult, OutgoingBusFrame};
-use super::redis_instance::{BusInstances, RedisInstance};
+use super::redis_instance::{RedisInstance, RedisInstances};
 use super::settings::BusSettings;
 use super::{Bus, BusEvent, publisher, subscriber};
 use crate::chat::contract::{BusFrame, NodeIncarnation};
@@ -14,18 +14,18 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 
 /// A bus of Redis or Valkey servers: one channel for each node. The servers store nothing.
-pub struct PubSub {
-    shared: Arc<BusInstances>,
+pub struct RedisBus {
+    shared: Arc<RedisInstances>,
     version: AtomicU16,
 }
 
-impl std::fmt::Debug for PubSub {
+impl std::fmt::Debug for RedisBus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PubSub").field("me", &self.shared.codec.own_incarnation()).finish_non_exhaustive()
+        f.debug_struct("RedisBus").field("me", &self.shared.codec.own_incarnation()).finish_non_exhaustive()
     }
 }
 
-impl PubSub {
+impl RedisBus {
     /// Starts two threads for each instance. They end with the bus, or soon after.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl PubSub {
         codec: BusFrameCodec,
         on_news: Arc<dyn Fn() + Send + Sync>,
     ) -> io::Result<Self> {
-        let shared = Arc::new(BusInstances::new(settings, codec, on_news));
+        let shared = Arc::new(RedisInstances::new(settings, codec, on_news));
         let bus = Self { shared, version: AtomicU16::new(FRAME_MAX) };
         for at in 0..bus.shared.instances.len() {
             let (out, into) = (Arc::clone(&bus.shared), Arc::clone(&bus.shared));
@@ -46,20 +46,20 @@ impl PubSub {
     }
 }
 
-impl Bus for PubSub {
+impl Bus for RedisBus {
     fn publish(&self, to: NodeIncarnation, frame: &BusFrame) {
         let Some(bytes) = self.shared.codec.write(self.version.load(Ordering::Relaxed), to, frame) else {
-            return self.shared.losses.add(BusLossCause::TooLong, 1);
+            return self.shared.losses.add(BusFrameLossCause::TooLong, 1);
         };
         let mut outgoing = OutgoingBusFrame { to: to.node, bytes, is_sealed: false };
         for instance in &self.shared.instances {
             match instance.queue.push(outgoing) {
                 BusQueueResult::Taken => return,
-                BusQueueResult::Full => return self.shared.losses.add(BusLossCause::Queue, 1),
+                BusQueueResult::Full => return self.shared.losses.add(BusFrameLossCause::Queue, 1),
                 BusQueueResult::Closed(back) => outgoing = back,
             }
         }
-        self.shared.losses.add(BusLossCause::Away, 1);
+        self.shared.losses.add(BusFrameLossCause::Away, 1);
     }
 
     fn take(&self, out: &mut Vec<BusEvent>) {
@@ -78,7 +78,7 @@ impl Bus for PubSub {
     }
 }
 
-impl Drop for PubSub {
+impl Drop for RedisBus {
     fn drop(&mut self) {
         self.shared.instances.iter().for_each(RedisInstance::wake_threads);
     }

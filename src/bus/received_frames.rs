@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The maximum number of frames that the loop takes in one turn.
 const TAKEN_MAX: usize = 1_024;
 
-struct ReceivedBusFramesState {
+struct ReceivedBusFrameQueueState {
     /// Each frame with its encoded size.
     frames: VecDeque<(NodeIncarnation, Box<BusFrame>, usize)>,
     bytes: usize,
@@ -19,22 +19,23 @@ struct ReceivedBusFramesState {
 }
 
 /// The queue of these frames.
-pub(super) struct ReceivedBusFrames {
-    state: Mutex<ReceivedBusFramesState>,
+pub(super) struct ReceivedBusFrameQueue {
+    state: Mutex<ReceivedBusFrameQueueState>,
     bounds: BusQueueLimits,
     /// Wakes the loop.
     on_news: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl ReceivedBusFrames {
+impl ReceivedBusFrameQueue {
     /// Initially the bus does not work, and the loop is told so.
     pub(super) fn new(bounds: BusQueueLimits, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
         on_news();
-        let waiting = ReceivedBusFramesState { frames: VecDeque::new(), bytes: 0, works: false, last_told_works: true };
+        let waiting =
+            ReceivedBusFrameQueueState { frames: VecDeque::new(), bytes: 0, works: false, last_told_works: true };
         Self { state: Mutex::new(waiting), bounds, on_news }
     }
 
-    fn lock_state(&self) -> MutexGuard<'_, ReceivedBusFramesState> {
+    fn lock_state(&self) -> MutexGuard<'_, ReceivedBusFrameQueueState> {
         // No code under this lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,7 +96,7 @@ mod tests {
         let wakes = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&wakes);
         let bounds = BusQueueLimits { frames_max: TAKEN_MAX + 1, bytes_max: 1_000_000 };
-        let received = ReceivedBusFrames::new(
+        let received = ReceivedBusFrameQueue::new(
             bounds,
             Arc::new(move || {
                 counted.fetch_add(1, Ordering::SeqCst);

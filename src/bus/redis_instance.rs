@@ -1,11 +1,11 @@
 //! One instance of the bus, and whether it works.
 
 use super::codec::BusFrameCodec;
-use super::connection::{BusConnection, BusConnectionCloser, BusInstanceError};
-use super::figures::{BusFrameTraffic, BusInstanceFigures, BusLossCause, BusLossCounts};
+use super::connection::{BusConnection, BusConnectionCloser, RedisInstanceError};
+use super::figures::{BusFrameLossCause, BusFrameTraffic, BusLossCounts, RedisInstanceFigures};
 use super::queue::PublishQueue;
-use super::received_frames::ReceivedBusFrames;
-use super::settings::{BusInstanceAddress, BusSettings};
+use super::received_frames::ReceivedBusFrameQueue;
+use super::settings::{BusSettings, RedisInstanceAddress};
 use crate::chat::contract::NodeId;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,10 +20,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const CAUSES_MAX: usize = 8;
 
 /// All instances, and their shared state.
-pub(super) struct BusInstances {
+pub(super) struct RedisInstances {
     pub(super) codec: BusFrameCodec,
     pub(super) instances: Vec<RedisInstance>,
-    pub(super) received_frames: ReceivedBusFrames,
+    pub(super) received_frames: ReceivedBusFrameQueue,
     pub(super) losses: BusLossCounts,
     pub(super) timeout: Duration,
     started: Instant,
@@ -39,27 +39,27 @@ pub(super) enum BusConnectionKind {
 }
 
 pub(super) struct RedisInstance {
-    pub(super) address: BusInstanceAddress,
+    pub(super) address: RedisInstanceAddress,
     pub(super) queue: PublishQueue,
     pub(super) sent: BusFrameTraffic,
     pub(super) received: BusFrameTraffic,
-    state: Mutex<BusInstanceState>,
+    state: Mutex<RedisInstanceState>,
     failures: AtomicU64,
     beat_us: AtomicU64,
 }
 
 #[derive(Default)]
-struct BusInstanceState {
+struct RedisInstanceState {
     is_up: bool,
     /// Beats that were sent before this time do not count, in µs since the start.
     down_at_us: u64,
     /// The causes that were logged since it last worked.
-    causes: Vec<BusInstanceError>,
+    causes: Vec<RedisInstanceError>,
     closers: [Option<BusConnectionCloser>; 2],
 }
 
 impl RedisInstance {
-    fn state(&self) -> MutexGuard<'_, BusInstanceState> {
+    fn state(&self) -> MutexGuard<'_, RedisInstanceState> {
         // No code under this lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,9 +74,9 @@ impl RedisInstance {
         self.state().closers.iter().flatten().for_each(BusConnectionCloser::close);
     }
 
-    pub(super) fn figures(&self) -> BusInstanceFigures {
+    pub(super) fn figures(&self) -> RedisInstanceFigures {
         let ((frames_out, bytes_out), (frames_in, bytes_in)) = (self.sent.totals(), self.received.totals());
-        BusInstanceFigures {
+        RedisInstanceFigures {
             address: self.address.url.host_and_port(),
             is_up: self.is_up(),
             failures: self.failures.load(Ordering::Relaxed),
@@ -89,7 +89,7 @@ impl RedisInstance {
     }
 }
 
-impl BusInstances {
+impl RedisInstances {
     pub(super) fn new(settings: BusSettings, codec: BusFrameCodec, on_news: Arc<dyn Fn() + Send + Sync>) -> Self {
         let BusSettings { instances, timeout, bounds } = settings;
         let instance = |address| RedisInstance {
@@ -105,7 +105,7 @@ impl BusInstances {
             channels: format!("hongyan:{}:", codec.cluster_name()),
             codec,
             instances: instances.into_iter().map(instance).collect(),
-            received_frames: ReceivedBusFrames::new(bounds, on_news),
+            received_frames: ReceivedBusFrameQueue::new(bounds, on_news),
             losses: BusLossCounts::default(),
             timeout,
             started: Instant::now(),
@@ -124,7 +124,7 @@ impl BusInstances {
     }
 
     /// Connects one side of an instance.
-    pub(super) fn open(&self, at: usize, side: BusConnectionKind) -> Result<BusConnection, BusInstanceError> {
+    pub(super) fn open(&self, at: usize, side: BusConnectionKind) -> Result<BusConnection, RedisInstanceError> {
         let instance = &self.instances[at];
         let connection = BusConnection::open(&instance.address, self.timeout)?;
         let closer = connection.closer()?;
@@ -155,7 +155,7 @@ impl BusInstances {
     }
 
     /// One side of an instance has failed.
-    pub(super) fn note_failure(&self, at: usize, side: BusConnectionKind, fault: &BusInstanceError) {
+    pub(super) fn note_failure(&self, at: usize, side: BusConnectionKind, fault: &RedisInstanceError) {
         let instance = &self.instances[at];
         if instance.queue.is_closed() {
             return;
@@ -179,7 +179,7 @@ impl BusInstances {
         } else {
             log::debug!("the bus {url} still does not work: {fault}");
         }
-        self.losses.add(BusLossCause::Failed, lost);
+        self.losses.add(BusFrameLossCause::Failed, lost);
         self.update_working_state();
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct BusSettings {
     /// The instances, in the order in which they are used to publish.
-    pub(super) instances: Vec<BusInstanceAddress>,
+    pub(super) instances: Vec<RedisInstanceAddress>,
     pub(super) timeout: Duration,
     pub(super) bounds: BusQueueLimits,
 }
@@ -26,7 +26,7 @@ pub(super) struct BusQueueLimits {
 
 /// The address of an instance, and its transport.
 #[derive(Clone, Debug)]
-pub(super) struct BusInstanceAddress {
+pub(super) struct RedisInstanceAddress {
     pub(super) url: BusUrl,
     pub(super) tls: Option<BusTls>,
 }
@@ -54,9 +54,9 @@ impl BusSettings {
     }
 }
 
-fn instance_address(url: &BusUrl) -> Result<BusInstanceAddress, String> {
+fn instance_address(url: &BusUrl) -> Result<RedisInstanceAddress, String> {
     if !url.tls {
-        return Ok(BusInstanceAddress { url: url.clone(), tls: None });
+        return Ok(RedisInstanceAddress { url: url.clone(), tls: None });
     }
     let wrong = |why: &dyn std::fmt::Display| format!("the bus {url} cannot be used: {why}");
     let name = ServerName::try_from(url.host.clone())
@@ -77,7 +77,7 @@ fn instance_address(url: &BusUrl) -> Result<BusInstanceAddress, String> {
         .map_err(|error| wrong(&error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(BusInstanceAddress { url: url.clone(), tls: Some(BusTls { config: Arc::new(config), name }) })
+    Ok(RedisInstanceAddress { url: url.clone(), tls: Some(BusTls { config: Arc::new(config), name }) })
 }
 
 fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -1,9 +1,9 @@
 //! The thread that receives from one instance.
 
 use super::codec::DecodedBusMessage;
-use super::connection::{BusConnection, BusInstanceError, unexpected_answer};
-use super::figures::BusLossCause;
-use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusInstances, BusReconnectPause};
+use super::connection::{BusConnection, RedisInstanceError, unexpected_answer};
+use super::figures::BusFrameLossCause;
+use super::redis_instance::{BEAT_EVERY, BusConnectionKind, BusReconnectPause, RedisInstances};
 use redis::Value;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const READ_WAITS: Duration = Duration::from_millis(250);
 
 /// Runs until the bus ends.
-pub(super) fn run(shared: &BusInstances, at: usize) {
+pub(super) fn run(shared: &RedisInstances, at: usize) {
     let instance = &shared.instances[at];
     let mut pause = BusReconnectPause::new();
     while !instance.queue.is_closed() {
@@ -30,11 +30,11 @@ pub(super) fn run(shared: &BusInstances, at: usize) {
 
 /// Takes messages until the connection fails or the bus ends.
 fn listen(
-    shared: &BusInstances,
+    shared: &RedisInstances,
     at: usize,
     mut connection: BusConnection,
     has_worked: &mut bool,
-) -> Result<(), BusInstanceError> {
+) -> Result<(), RedisInstanceError> {
     let instance = &shared.instances[at];
     connection.send(redis::cmd("SUBSCRIBE").arg(shared.channel(shared.codec.own_incarnation().node)))?;
     match connection.answer(shared.timeout)? {
@@ -52,7 +52,7 @@ fn listen(
             *has_worked = true;
         }
         if last_beat_at.elapsed() > BEAT_EVERY + shared.timeout {
-            return Err(BusInstanceError("this node does not hear itself over it".to_owned()));
+            return Err(RedisInstanceError("this node does not hear itself over it".to_owned()));
         }
     }
     Ok(())
@@ -63,7 +63,7 @@ fn is_word(value: Option<&Value>, word: &[u8]) -> bool {
 }
 
 /// Takes one message. Returns `true` if it was a beat.
-fn take(shared: &BusInstances, at: usize, value: Value) -> Result<bool, BusInstanceError> {
+fn take(shared: &RedisInstances, at: usize, value: Value) -> Result<bool, RedisInstanceError> {
     let said = match value {
         Value::Array(said) if is_word(said.first(), b"message") => said,
         other => return Err(unexpected_answer(&other)),
@@ -79,10 +79,10 @@ fn take(shared: &BusInstances, at: usize, value: Value) -> Result<bool, BusInsta
         Ok(DecodedBusMessage::Frame { from, frame }) => {
             shared.instances[at].received.add(bytes.len());
             if !shared.received_frames.push(from, frame, bytes.len()) {
-                shared.losses.add(BusLossCause::LoopBusy, 1);
+                shared.losses.add(BusFrameLossCause::LoopBusy, 1);
             }
         }
-        Err(why) => shared.losses.add(BusLossCause::Undecoded(why), 1),
+        Err(why) => shared.losses.add(BusFrameLossCause::Undecoded(why), 1),
     }
     Ok(false)
 }

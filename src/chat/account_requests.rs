@@ -12,7 +12,7 @@ use super::job::JobPurpose;
 use super::paging::{DAMAGED_PAGE_RETRY_MS, PAGE_RETRY_MS};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{RequestType, TokenVerb};
+use crate::protocol::request::{RequestType, ResumeTokenVerb};
 
 impl ChatCore {
     #[inline(never)]
@@ -44,17 +44,17 @@ impl ChatCore {
     /// TYPE TOKEN: makes a new resume token for a user who is logged in, or revokes all of their
     /// tokens.
     #[inline(never)]
-    pub(super) fn token(&mut self, to: ReplyTo, user: UserSlot, verb: TokenVerb, out: &mut Vec<CoreAction>) {
+    pub(super) fn token(&mut self, to: ReplyTo, user: UserSlot, verb: ResumeTokenVerb, out: &mut Vec<CoreAction>) {
         let user = self.users.get(user).name.clone();
         let request = self.ask(to, RequestType::Token, out);
         let (now_ms, rules) = (self.now.wall_ms, &self.rules);
         let job = match verb {
-            TokenVerb::New => {
+            ResumeTokenVerb::New => {
                 let expires_ms = now_ms.saturating_add(rules.token_lifetime_ms);
                 let latest_ms = expires_ms.saturating_add(TOKEN_SLACK_MS);
                 Job::MakeToken { user, now_ms, expires_ms, latest_ms, tokens_max: rules.tokens_max }
             }
-            TokenVerb::Revoke => Job::RevokeTokens { user },
+            ResumeTokenVerb::Revoke => Job::RevokeTokens { user },
         };
         self.submit_for(request, job, JobPurpose::Token { request }, out);
     }

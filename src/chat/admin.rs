@@ -6,8 +6,8 @@ use super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::answer::{BANNED, ErrorReply};
 use super::cluster::ForcedLogoutRequester;
 use super::contract::{
-    AdminAnswer, AdminJob, AdminJobOutcome, AdminRequest, AdminTicket, CoreAction, CoreCloseCause, ForcedLogoutCause,
-    Job, JobOutcome, LogEvent, LoginRefusalCause, MailboxQuotaKind,
+    AdminAnswer, AdminRequest, AdminStoreJob, AdminStoreJobOutcome, AdminTicket, CoreAction, CoreCloseCause,
+    ForcedLogoutCause, Job, JobOutcome, LogEvent, LoginRefusalCause, MailboxQuotaKind,
 };
 use super::job::JobPurpose;
 use super::proof::CHANGED_ELSEWHERE;
@@ -140,7 +140,7 @@ impl ChatCore {
     }
 
     /// Submits a job for the operator. If too many jobs are in flight, it counts as failed.
-    fn submit_admin(&mut self, op: RunningAdminOp, job: AdminJob, out: &mut Vec<CoreAction>) {
+    fn submit_admin(&mut self, op: RunningAdminOp, job: AdminStoreJob, out: &mut Vec<CoreAction>) {
         let job = Job::Admin { user: op.user.clone(), job: Box::new(job) };
         if let Err(JobPurpose::Admin(op)) = self.submit(job, JobPurpose::Admin(Box::new(op)), out) {
             self.admin_job_done(*op, JobOutcome::Failed, out);
@@ -160,7 +160,7 @@ impl ChatCore {
             }
             AdminJobPurpose::Find { ticket, id, found } => self.found_pushes(ticket, user, (id, found), outcome, out),
             AdminJobPurpose::SetBanned { ticket, is_banned } => {
-                if outcome == Some(AdminJobOutcome::Done) && is_banned {
+                if outcome == Some(AdminStoreJobOutcome::Done) && is_banned {
                     return self.end_sessions_on_all_nodes(
                         &user,
                         ForcedLogoutCause::Banned,
@@ -172,7 +172,7 @@ impl ChatCore {
             }
             AdminJobPurpose::SetPassword { ticket } => {
                 self.admin.new_password_done(&user);
-                if outcome == Some(AdminJobOutcome::Done) {
+                if outcome == Some(AdminStoreJobOutcome::Done) {
                     return self.end_sessions_on_all_nodes(
                         &user,
                         ForcedLogoutCause::NewPassword,
@@ -237,7 +237,7 @@ impl ChatCore {
 
     fn set_banned(&mut self, ticket: AdminTicket, user: UserName, is_banned: bool, out: &mut Vec<CoreAction>) {
         let op = RunningAdminOp { user, step: AdminJobPurpose::SetBanned { ticket, is_banned } };
-        self.submit_admin(op, AdminJob::SetBanned { is_banned }, out);
+        self.submit_admin(op, AdminStoreJob::SetBanned { is_banned }, out);
     }
 
     /// Hashes the operator's new passwords before those of clients: there are few.
@@ -263,7 +263,7 @@ impl ChatCore {
         match outcome {
             JobOutcome::Hashed(password_hash) => {
                 self.admin.new_password_submitted(&op.user);
-                self.submit_admin(op, AdminJob::SetPassword { password_hash }, out);
+                self.submit_admin(op, AdminStoreJob::SetPassword { password_hash }, out);
             }
             // Nothing was submitted, and so nothing is counted.
             _ => {
@@ -300,11 +300,11 @@ impl ChatCore {
 }
 
 /// The answer to a request that changes something.
-fn answer_of(outcome: Option<AdminJobOutcome>) -> AdminAnswer {
+fn answer_of(outcome: Option<AdminStoreJobOutcome>) -> AdminAnswer {
     match outcome {
-        Some(AdminJobOutcome::Done) => AdminAnswer::Done,
-        Some(AdminJobOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
-        Some(AdminJobOutcome::Full(_)) => AdminAnswer::Full,
+        Some(AdminStoreJobOutcome::Done) => AdminAnswer::Done,
+        Some(AdminStoreJobOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
+        Some(AdminStoreJobOutcome::Full(_)) => AdminAnswer::Full,
         _ => AdminAnswer::Failed,
     }
 }

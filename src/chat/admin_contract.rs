@@ -91,9 +91,9 @@ pub enum AdminAnswer {
         has_more: bool,
     },
     /// The report about a user.
-    User(Box<UserStatusReport>),
+    User(Box<AdminUserStatusReport>),
     /// The pushes with an id; waiting ones come first.
-    Pushes(Vec<PushStatusReport>),
+    Pushes(Vec<AdminPushStatusReport>),
     /// The notice is stored for this many users.
     Noticed {
         /// The number of users.
@@ -146,7 +146,7 @@ pub struct OnlineUserInfo {
 
 /// A report about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserStatusReport {
+pub struct AdminUserStatusReport {
     /// Their name.
     pub name: UserName,
     /// `Some` if they are online on the node that was asked.
@@ -189,7 +189,7 @@ pub enum RemoteUserStatus {
 
 /// A report about a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PushStatusReport {
+pub struct AdminPushStatusReport {
     /// Its sender.
     pub sender: UserName,
     /// The name of its kind: message, request, accept or reject.
@@ -197,7 +197,7 @@ pub struct PushStatusReport {
     /// When the server took it, in ms since the epoch.
     pub time_ms: u64,
     /// Where it is.
-    pub state: PushState,
+    pub state: AdminReportPushState,
     /// How often it was sent on the receiver's present connection.
     pub times_sent: u32,
     /// It is in the store.
@@ -206,7 +206,7 @@ pub struct PushStatusReport {
 
 /// Where a push is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PushState {
+pub enum AdminReportPushState {
     /// It waits: its receiver is away, or earlier pushes are not acked.
     Waiting,
     /// It was sent and is not acked.

@@ -6,14 +6,14 @@ use crate::protocol::push::{Push, PushKind};
 
 /// Work for an operator about one user, in their data lane.
 #[derive(Clone, Debug)]
-pub enum AdminJob {
+pub enum AdminStoreJob {
     /// Read the account, and count at most `rows_max` of the user's waiting pushes. →
-    /// [`AdminJobOutcome::Account`]
+    /// [`AdminStoreJobOutcome::Account`]
     Look {
         /// The largest number of pushes that are counted.
         rows_max: u32,
     },
-    /// The pushes to them that have this id. → [`AdminJobOutcome::Found`]
+    /// The pushes to them that have this id. → [`AdminStoreJobOutcome::Found`]
     FindPushes {
         /// The id.
         id: Box<str>,
@@ -23,29 +23,30 @@ pub enum AdminJob {
         rows_max: u32,
     },
     /// Store a push to the user, if the account exists and the mailbox has room. Storing it twice
-    /// has the same effect as once. → [`AdminJobOutcome::Done`] or [`AdminJobOutcome::Full`]
+    /// has the same effect as once. → [`AdminStoreJobOutcome::Done`] or
+    /// [`AdminStoreJobOutcome::Full`]
     Notice {
         /// The push.
         push: Push,
     },
-    /// Ban the user or lift the ban, and delete their tokens. → [`AdminJobOutcome::Done`]
+    /// Ban the user or lift the ban, and delete their tokens. → [`AdminStoreJobOutcome::Done`]
     SetBanned {
         /// Ban the user; otherwise lift the ban.
         is_banned: bool,
     },
-    /// Store another password hash, and delete the user's tokens. → [`AdminJobOutcome::Done`]
+    /// Store another password hash, and delete the user's tokens. → [`AdminStoreJobOutcome::Done`]
     SetPassword {
         /// The hash of the new password.
         password_hash: Secret,
     },
     /// Do one step of the deletion of the account, the first one or the next one. →
-    /// [`AdminJobOutcome::Deleting`] or, when nothing is left, [`AdminJobOutcome::Done`]
+    /// [`AdminStoreJobOutcome::Deleting`] or, when nothing is left, [`AdminStoreJobOutcome::Done`]
     Delete {
         /// The largest number of rows of one step.
         rows_max: u32,
     },
     /// Read the names of all accounts, page by page. It concerns no single user, so any lane will
-    /// do. → [`AdminJobOutcome::Accounts`]
+    /// do. → [`AdminStoreJobOutcome::Accounts`]
     Accounts {
         /// Only names that follow this one in byte order.
         after: Option<UserName>,
@@ -54,7 +55,7 @@ pub enum AdminJob {
     },
 }
 
-impl AdminJob {
+impl AdminStoreJob {
     /// Does this job only read from the store?
     #[must_use]
     pub fn is_read_only(&self) -> bool {
@@ -62,9 +63,9 @@ impl AdminJob {
     }
 }
 
-/// The outcome of a completed [`AdminJob`].
+/// The outcome of a completed [`AdminStoreJob`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminJobOutcome {
+pub enum AdminStoreJobOutcome {
     /// There is no such account.
     NoSuchUser,
     /// It is done.
@@ -115,7 +116,7 @@ pub struct MailboxPushSummary {
     pub time_ms: u64,
 }
 
-impl AdminJobOutcome {
+impl AdminStoreJobOutcome {
     /// The approximate memory that its lists take, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {

@@ -1,7 +1,7 @@
 //! Answers to requests: the request's own reply, and the error that gives the reason.
 
 use super::contract::{ConnId, CoreAction, CoreCloseCause, JobOutcome, JobTicket, LoginRefusalCause};
-use super::{ChatCore, ServerAnswerDeadline};
+use super::{ChatCore, CoreAnswerDeadline};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, ReplyId};
@@ -177,7 +177,7 @@ impl ChatCore {
         let request = self.requests.insert(pending);
         self.queue_answer_deadline(
             self.now.mono_ms + self.rules.answer_within_ms,
-            ServerAnswerDeadline::Request(request),
+            CoreAnswerDeadline::Request(request),
         );
         request
     }
@@ -263,12 +263,12 @@ impl ChatCore {
     /// waiting requests, so do not call it for every event.
     pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
         let requests = self.answer_deadlines.iter().filter_map(|due| match due {
-            ServerAnswerDeadline::Request(request) => self.requests.get(request).map(|pending| pending.conn),
-            ServerAnswerDeadline::Push(_) => None,
+            CoreAnswerDeadline::Request(request) => self.requests.get(request).map(|pending| pending.conn),
+            CoreAnswerDeadline::Push(_) => None,
         });
         let saving = self.answer_deadlines.iter().filter_map(|due| match due {
-            ServerAnswerDeadline::Request(_) => None,
-            ServerAnswerDeadline::Push(delivery) => Some(delivery),
+            CoreAnswerDeadline::Request(_) => None,
+            CoreAnswerDeadline::Push(delivery) => Some(delivery),
         });
         // In the save delay a push is not being saved yet, but its sender waits, too.
         let pushes = saving.chain(self.save_delay.iter()).filter_map(|delivery| self.deliveries.get(delivery));

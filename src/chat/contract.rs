@@ -9,21 +9,22 @@ pub use super::account_job::{
     AccountJob, AccountOutcome, ProfileChange, RosterReply, RosterReplyFriend, RosterReplyFriendRequest,
 };
 pub use super::admin_contract::{
-    AdminAnswer, AdminRequest, AdminTicket, OnlineUserInfo, PushState, PushStatusReport, RemoteUserReport,
-    RemoteUserStatus, UserStatusReport,
+    AdminAnswer, AdminPushStatusReport, AdminReportPushState, AdminRequest, AdminTicket, AdminUserStatusReport,
+    OnlineUserInfo, RemoteUserReport, RemoteUserStatus,
 };
-pub use super::admin_job::{AdminJob, AdminJobOutcome, MailboxPushSummary};
+pub use super::admin_job::{AdminStoreJob, AdminStoreJobOutcome, MailboxPushSummary};
 pub use super::close_cause::CoreCloseCause;
 pub use super::cluster::contract::{
-    BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterCounters, ClusterGauges, ClusterJobOutcome, ClusterStoreJob,
-    ClusterView, ForcedLogoutCause, HandoverDedupEntry, HandoverDirtyReceivers, LinkBatch, LinkBatchNumber, MS_SHIFT,
-    NodeId, NodeIncarnation, NodeLinkReport, NodeMessage, NodePresenceUpdate, NodeRow, UserHandoverData, UserOwner,
+    BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterCounters, ClusterGauges, ClusterStoreJob, ClusterStoreJobOutcome,
+    ClusterView, ForcedLogoutCause, HandedOverDirtyReceivers, HandoverDedupEntry, MS_SHIFT, NodeId, NodeIncarnation,
+    NodeLinkBatch, NodeLinkBatchNumber, NodeLinkReport, NodeMessage, NodePresenceUpdate, NodeRow, UserHandoverData,
+    UserOwner,
 };
 pub use super::gauges::UnackedPushGauges;
 pub use super::identifiers::{AddressKey, ConnId, JobTicket};
 pub use super::job_results::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuotaKind, PushPage};
 pub use super::log_event::{
-    ClientLimitKind, ConnAndAddress, CredentialKind, JobKind, LogEvent, LoginRefusalCause, MessageTotals,
+    ClientLimitKind, ConnAndAddress, CredentialKind, LogEvent, LogEventJobKind, LoginRefusalCause, MessageTotals,
 };
 pub use super::outcome::JobOutcome;
 use crate::protocol::error::ErrorCode;
@@ -477,7 +478,7 @@ pub enum Job {
         /// The user it is about.
         user: UserName,
         /// The job.
-        job: Box<AdminJob>,
+        job: Box<AdminStoreJob>,
     },
     /// Data lane of the user: a job that only a node of a cluster submits. →
     /// [`JobOutcome::Cluster`], or the outcome that the job names

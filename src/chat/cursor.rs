@@ -15,7 +15,7 @@
 use super::deliveries::{Deliveries, Delivery};
 use super::id_index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
 use super::ids::DeliveryRef;
-use super::mailbox::{Mailbox, MailboxEntry};
+use super::mailbox::{Mailbox, MailboxDeliveryRef};
 use super::sparse_queue::{SparseQueue, SparseQueueEntry, SparseQueuePosition};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
@@ -59,7 +59,7 @@ impl SparseQueueEntry for LastSending {
 }
 
 /// How much may be outstanding, and the form in which its size is measured.
-pub(super) struct SendWindowLimit<'a> {
+pub(super) struct SendWindowLimits<'a> {
     pub(super) receiver: &'a UserName,
     pub(super) form: JsonContentForm,
     pub(super) count_max: usize,
@@ -69,7 +69,7 @@ pub(super) struct SendWindowLimit<'a> {
 /// A push that is to be sent for the first time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PushToSend {
-    entry: MailboxEntry,
+    entry: MailboxDeliveryRef,
     written_bytes: u32,
 }
 
@@ -129,7 +129,7 @@ impl DeviceCursor {
         &mut self,
         mailbox: &Mailbox,
         deliveries: &Deliveries,
-        window: &SendWindowLimit<'_>,
+        window: &SendWindowLimits<'_>,
     ) -> Option<PushToSend> {
         loop {
             let candidate = self.deferred.as_ref().and_then(|deferred| deferred.candidate());
@@ -158,7 +158,7 @@ impl DeviceCursor {
         }
     }
 
-    fn measure(&mut self, place: SparseQueuePosition, delivery: &Delivery, window: &SendWindowLimit<'_>) -> u32 {
+    fn measure(&mut self, place: SparseQueuePosition, delivery: &Delivery, window: &SendWindowLimits<'_>) -> u32 {
         if self.measured.0 != place || self.measured.1 == 0 {
             let written = delivery.body.written_bytes_to(window.receiver, window.form);
             // An envelope is far below 2^32 bytes.
@@ -171,7 +171,7 @@ impl DeviceCursor {
     /// sender is deferred.
     fn must_wait(
         &mut self,
-        entry: MailboxEntry,
+        entry: MailboxDeliveryRef,
         is_first_deferred: bool,
         delivery: &Delivery,
         deliveries: &Deliveries,
@@ -371,9 +371,9 @@ impl DeviceCursor {
         let ids: BTreeSet<_> = sent.iter().map(|&slot| id_at(slot)).collect();
         assert_eq!((sent.len(), ids.len()), (self.outstanding.len(), sent.len()), "one of each id");
         assert!(self.outstanding.iter().all(|sending| id_at(sending.slot).map(id_hash) == Some(sending.id_hash)));
-        let (passed, ahead): (Vec<MailboxEntry>, Vec<MailboxEntry>) =
+        let (passed, ahead): (Vec<MailboxDeliveryRef>, Vec<MailboxDeliveryRef>) =
             entries().partition(|entry| entry.place < self.next);
-        let is_sent = |entry: &&MailboxEntry| sent.contains(&entry.delivery().slot);
+        let is_sent = |entry: &&MailboxDeliveryRef| sent.contains(&entry.delivery().slot);
         assert_eq!(passed.iter().filter(is_sent).count(), sent.len(), "only pushes in the mailbox are outstanding");
         assert!(!ahead.iter().any(|entry| is_sent(&entry)));
         let deferred = self.deferred.as_ref().map(|deferred| deferred.places()).unwrap_or_default();

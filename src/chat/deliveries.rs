@@ -41,7 +41,7 @@ pub(super) enum PushSaveState {
 
 /// A client that waits for `MS`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ConfirmationWaiter {
+pub(super) struct MessageReplyWaiter {
     pub(super) conn: ConnId,
     pub(super) form: JsonContentForm,
     /// When to stop waiting.
@@ -71,10 +71,10 @@ pub(super) struct Delivery {
     pub(super) place: u64,
     /// It counts in its sender's load in flight, for the job that it may need.
     pub(super) counts_in_load: bool,
-    pub(super) waiter: Option<ConfirmationWaiter>,
+    pub(super) waiter: Option<MessageReplyWaiter>,
     /// The clients that repeated the message before the first one was answered.
     #[allow(clippy::box_collection, reason = "a pointer is smaller than a vector, and nearly always there is none")]
-    pub(super) more_waiters: Option<Box<Vec<ConfirmationWaiter>>>,
+    pub(super) more_waiters: Option<Box<Vec<MessageReplyWaiter>>>,
 }
 
 impl Delivery {
@@ -101,7 +101,7 @@ impl Delivery {
         (seq, body): (u64, PushBody),
         sender: UserSlot,
         (receiver, receiver_name): (UserSlot, &str),
-        waiter: ConfirmationWaiter,
+        waiter: MessageReplyWaiter,
     ) -> Self {
         let new = Self::new(seq, body, receiver, receiver_name);
         Self { sender: Some(sender), waiter: Some(waiter), ..new }
@@ -137,7 +137,7 @@ impl Delivery {
         self.waiter.is_some() || self.more_waiters.is_some()
     }
 
-    fn waiters(&self) -> impl Iterator<Item = &ConfirmationWaiter> {
+    fn waiters(&self) -> impl Iterator<Item = &MessageReplyWaiter> {
         self.waiter.iter().chain(self.more_waiters.iter().flat_map(|more| more.iter()))
     }
 
@@ -156,7 +156,7 @@ impl Delivery {
         self.waiters().map(|waiter| waiter.conn)
     }
 
-    pub(super) fn add_waiter(&mut self, waiter: ConfirmationWaiter) {
+    pub(super) fn add_waiter(&mut self, waiter: MessageReplyWaiter) {
         if self.waiter.is_none() {
             self.waiter = Some(waiter);
         } else {
@@ -166,13 +166,13 @@ impl Delivery {
 
     /// Takes out the waiters whose deadline is at or before `now_ms`, in their order; with `None`,
     /// all.
-    pub(super) fn take_waiters(&mut self, now_ms: Option<u64>) -> impl Iterator<Item = ConfirmationWaiter> + use<> {
-        let due = |waiter: &ConfirmationWaiter| now_ms.is_none_or(|now_ms| waiter.due_ms <= now_ms);
+    pub(super) fn take_waiters(&mut self, now_ms: Option<u64>) -> impl Iterator<Item = MessageReplyWaiter> + use<> {
+        let due = |waiter: &MessageReplyWaiter| now_ms.is_none_or(|now_ms| waiter.due_ms <= now_ms);
         let first = self.waiter.take_if(|waiter| due(waiter));
-        let more: Vec<ConfirmationWaiter> = match self.more_waiters.take() {
+        let more: Vec<MessageReplyWaiter> = match self.more_waiters.take() {
             None => Vec::new(),
             Some(more) => {
-                let (taken, kept): (_, Vec<ConfirmationWaiter>) = more.into_iter().partition(|waiter| due(waiter));
+                let (taken, kept): (_, Vec<MessageReplyWaiter>) = more.into_iter().partition(|waiter| due(waiter));
                 self.more_waiters = (!kept.is_empty()).then(|| Box::new(kept));
                 taken
             }
@@ -291,7 +291,7 @@ mod tests {
         let body = PushBody::message(1_652_791_027_673, &id, &bob, "to both of you", true);
         let shared = body.content().as_ptr();
         let names = ["ann", "carol"].map(|name| UserName::new(name).unwrap());
-        let waiter = ConfirmationWaiter {
+        let waiter = MessageReplyWaiter {
             conn: ConnId { slot: 0, generation: 0 },
             form: JsonContentForm::Object,
             due_ms: 10_000,

@@ -4,9 +4,9 @@
 use super::answer::{ErrorReply, LATE};
 use super::cluster::OwnerRereadParts;
 use super::contract::{CoreAction, Job};
-use super::cursor::SendWindowLimit;
+use super::cursor::SendWindowLimits;
 use super::dedup::DedupKey;
-use super::deliveries::{ConfirmationWaiter, Delivery, PushSaveState};
+use super::deliveries::{Delivery, MessageReplyWaiter, PushSaveState};
 use super::gauges;
 use super::ids::DeliveryRef;
 use super::ids::UserSlot;
@@ -14,7 +14,7 @@ use super::job::JobPurpose;
 use super::mailbox::MailboxBackfillState;
 use super::unacked_push_list::UnackedPushList;
 use super::users::UserRoute;
-use super::{ChatCore, ChatTimer, ServerAnswerDeadline};
+use super::{ChatCore, ChatTimer, CoreAnswerDeadline};
 use crate::protocol::push::{Push, PushBody};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::RequestType;
@@ -134,7 +134,7 @@ impl ChatCore {
             return;
         };
         let form = session.push_form;
-        let window = SendWindowLimit {
+        let window = SendWindowLimits {
             receiver: &entry.name,
             form,
             count_max: self.rules.outstanding_max as usize,
@@ -215,7 +215,7 @@ impl ChatCore {
     pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         self.refuse_waiters(delivery, Some(self.now.mono_ms), LATE, out);
         if let Some(due_ms) = self.deliveries.get(delivery).and_then(Delivery::next_due_ms) {
-            self.queue_answer_deadline(due_ms, ServerAnswerDeadline::Push(delivery));
+            self.queue_answer_deadline(due_ms, CoreAnswerDeadline::Push(delivery));
         }
     }
 
@@ -231,7 +231,7 @@ impl ChatCore {
             return;
         };
         let body = found.body.clone();
-        for ConfirmationWaiter { conn, form, .. } in found.take_waiters(due_ms) {
+        for MessageReplyWaiter { conn, form, .. } in found.take_waiters(due_ms) {
             let id = ReplyId::OfBody(body.clone());
             self.remove_unanswered(conn);
             self.refuse((conn, form, id), Some(RequestType::Message), Some(fault), out);
@@ -275,7 +275,7 @@ impl ChatCore {
 
     fn answer_message_durable(
         &mut self,
-        ConfirmationWaiter { conn, form, .. }: ConfirmationWaiter,
+        MessageReplyWaiter { conn, form, .. }: MessageReplyWaiter,
         body: PushBody,
         out: &mut Vec<CoreAction>,
     ) {

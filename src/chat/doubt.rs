@@ -4,7 +4,7 @@
 
 use super::cluster::OwnerRereadParts;
 use super::contract::{CoreAction, Job, PushPage};
-use super::friend_op::UserPair;
+use super::friend_op::UnorderedUserPair;
 use super::friendship_ops::RETRY_MS;
 use super::ids::UserSlot;
 use super::job::JobPurpose;
@@ -310,7 +310,7 @@ impl ChatCore {
 
     /// Is it in doubt whether these two are friends? Then an answer that they are not may be wrong.
     pub(super) fn may_be_friends(&self, me: UserSlot, other: Option<UserSlot>) -> bool {
-        let of_pair = |other| self.friendship_ops.is_in_doubt(UserPair::of(me, other));
+        let of_pair = |other| self.friendship_ops.is_in_doubt(UnorderedUserPair::of(me, other));
         self.in_doubt.is_in_doubt(me) || other.is_some_and(of_pair)
     }
 }

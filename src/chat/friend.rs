@@ -8,7 +8,7 @@
 
 use super::answer::{BUSY, ReplyTo, RequestAwaitingJob, UNAVAILABLE, id_text};
 use super::contract::{AccountJob, AccountOutcome, ConnId, CoreAction, Job, JobOutcome, LogEvent};
-use super::friend_op::{PairVerb, QueuedFriendOp, RunningFriendOp, UserPair};
+use super::friend_op::{PairVerb, QueuedFriendOp, RunningFriendOp, UnorderedUserPair};
 use super::friend_rules::{
     FriendEffects, FriendOpPushFate, FriendOutcomeMeaning, interpret_friend_outcome, may_block, of_deleted, other_of,
     push_kind,
@@ -158,7 +158,7 @@ impl ChatCore {
 
     /// The operation of this pair is over: takes the next one.
     fn end_op(&mut self, me: UserSlot, other: UserSlot) -> Option<QueuedFriendOp> {
-        let next = self.friendship_ops.next(UserPair::of(me, other));
+        let next = self.friendship_ops.next(UnorderedUserPair::of(me, other));
         self.release_pair(me, other);
         next
     }

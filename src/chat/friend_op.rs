@@ -7,9 +7,9 @@ use crate::protocol::request::FriendVerb;
 
 /// A pair of users. Their order does not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct UserPair(UserSlot, UserSlot);
+pub(super) struct UnorderedUserPair(UserSlot, UserSlot);
 
-impl UserPair {
+impl UnorderedUserPair {
     pub(super) fn of(one: UserSlot, other: UserSlot) -> Self {
         Self(one.min(other), one.max(other))
     }
@@ -54,8 +54,8 @@ pub(super) struct QueuedFriendOp {
 }
 
 impl QueuedFriendOp {
-    pub(super) fn pair(&self) -> UserPair {
-        UserPair::of(self.me, self.other)
+    pub(super) fn pair(&self) -> UnorderedUserPair {
+        UnorderedUserPair::of(self.me, self.other)
     }
 
     pub(super) fn weight_bytes(&self) -> usize {
@@ -92,8 +92,8 @@ pub(super) struct RunningFriendOp {
 }
 
 impl RunningFriendOp {
-    pub(super) fn pair(&self) -> UserPair {
-        UserPair::of(self.me, self.other)
+    pub(super) fn pair(&self) -> UnorderedUserPair {
+        UnorderedUserPair::of(self.me, self.other)
     }
 
     /// Can this operation change whether the two are friends?

@@ -7,7 +7,7 @@
 //! The callers know the users, submit the jobs and answer the clients.
 
 use super::contract::JobTicket;
-use super::friend_op::{QueuedFriendOp, RunningFriendOp, UserPair};
+use super::friend_op::{QueuedFriendOp, RunningFriendOp, UnorderedUserPair};
 use super::friend_rules::{FriendEffects, FriendOutcomeMeaning};
 use super::ids::UserSlot;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -46,10 +46,10 @@ struct UndecidedFriendOp {
 #[derive(Debug)]
 pub(super) struct FriendshipOpQueues {
     /// Each pair here has one operation under way: the caller has it, or it is undecided.
-    busy_pairs: HashMap<UserPair, BusyPair>,
+    busy_pairs: HashMap<UnorderedUserPair, BusyPair>,
     /// The total size of the queued operations, in bytes.
     queued_bytes: usize,
-    undecided: BTreeMap<UserPair, UndecidedFriendOp>,
+    undecided: BTreeMap<UnorderedUserPair, UndecidedFriendOp>,
     /// The total size of the pushes in `undecided`, in bytes.
     undecided_bytes: usize,
     undecided_max: usize,
@@ -158,7 +158,7 @@ impl FriendshipOpQueues {
     }
 
     /// The operation under way is over: gives the next one of the pair, if there is one.
-    pub(super) fn next(&mut self, pair: UserPair) -> Option<QueuedFriendOp> {
+    pub(super) fn next(&mut self, pair: UnorderedUserPair) -> Option<QueuedFriendOp> {
         let next = self.busy_pairs.get_mut(&pair).and_then(|busy| {
             busy.in_doubt = false;
             busy.queued.pop_front()
@@ -173,7 +173,7 @@ impl FriendshipOpQueues {
     /// Takes out the undecided operations that are due for a retry.
     pub(super) fn take_due(&mut self, now_ms: u64) -> Vec<RunningFriendOp> {
         let due = self.undecided.iter().filter(|(_, undecided)| undecided.retry_at_ms <= now_ms);
-        let due: Vec<UserPair> = due.map(|(pair, _)| *pair).collect();
+        let due: Vec<UnorderedUserPair> = due.map(|(pair, _)| *pair).collect();
         let due = due.iter().filter_map(|pair| self.undecided.remove(pair)).map(|undecided| undecided.op);
         let due: Vec<RunningFriendOp> = due.collect();
         self.undecided_bytes -= due.iter().map(RunningFriendOp::weight_bytes).sum::<usize>();
@@ -186,7 +186,7 @@ impl FriendshipOpQueues {
     }
 
     /// Is it in doubt whether these two are friends?
-    pub(super) fn is_in_doubt(&self, pair: UserPair) -> bool {
+    pub(super) fn is_in_doubt(&self, pair: UnorderedUserPair) -> bool {
         self.busy_pairs.get(&pair).is_some_and(|busy| busy.in_doubt)
     }
 

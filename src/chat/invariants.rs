@@ -19,9 +19,9 @@ const EVERY: u64 = 257;
 
 /// The limits that the invariants check, each at its highest value so far.
 #[derive(Debug)]
-pub(super) struct InvariantCheckLimits(CoreSettings);
+pub(super) struct HighestSettingsForInvariants(CoreSettings);
 
-impl InvariantCheckLimits {
+impl HighestSettingsForInvariants {
     pub(super) fn new(rules: &CoreSettings) -> Self {
         Self(rules.clone())
     }

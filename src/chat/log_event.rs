@@ -159,7 +159,7 @@ pub enum LogEvent {
     /// A job was not done, or it is not known whether it was done.
     JobFailed {
         /// The kind of job.
-        job: JobKind,
+        job: LogEventJobKind,
         /// A retry would fail, too: the job itself, or a stored row, is faulty.
         for_good: bool,
     },
@@ -240,7 +240,7 @@ pub enum ClientLimitKind {
 
 /// The purpose of a job, for log events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum JobKind {
+pub enum LogEventJobKind {
     /// A sign-up: the hash of the password, or the account.
     SignUp,
     /// A log-in: its credential, or its friends and first page.

@@ -40,7 +40,7 @@ pub(super) enum MailboxBackfillState {
 
 /// A delivery in the mailbox, in few bytes: searching a short mailbox touches few cache lines.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MailboxEntry {
+pub(super) struct MailboxDeliveryRef {
     slot: u32,
     /// The hash of its push's id.
     pub(super) id_hash: u32,
@@ -48,13 +48,13 @@ pub(super) struct MailboxEntry {
     pub(super) place: SparseQueuePosition,
 }
 
-impl MailboxEntry {
+impl MailboxDeliveryRef {
     pub(super) fn delivery(self) -> DeliveryRef {
         DeliveryRef { slot: self.slot, seq: self.seq }
     }
 }
 
-impl SparseQueueEntry for MailboxEntry {
+impl SparseQueueEntry for MailboxDeliveryRef {
     fn place(&self) -> SparseQueuePosition {
         self.place
     }
@@ -72,7 +72,7 @@ impl SparseQueueEntry for MailboxEntry {
 #[derive(Debug)]
 pub(super) struct Mailbox {
     pub(super) backfill: MailboxBackfillState,
-    entries: SparseQueue<MailboxEntry>,
+    entries: SparseQueue<MailboxDeliveryRef>,
     /// The place of the next entry.
     end: SparseQueuePosition,
     /// Greater than the `seq` of any entry: no push with this or a greater `seq` is here.
@@ -150,7 +150,7 @@ impl Mailbox {
         };
         of.place = self.end;
         let (DeliveryRef { slot, seq }, id_hash) = (delivery, id_hash(of.body.id()));
-        self.entries.push_back(MailboxEntry { slot, id_hash, seq, place: self.end });
+        self.entries.push_back(MailboxDeliveryRef { slot, id_hash, seq, place: self.end });
         self.end += 1;
         self.above_seq = self.above_seq.max(seq + 1);
         self.bytes += of.weight_bytes();
@@ -315,7 +315,7 @@ impl Mailbox {
     }
 
     /// The first entry at this place or after it.
-    pub(super) fn first_at_or_after(&self, place: SparseQueuePosition) -> Option<MailboxEntry> {
+    pub(super) fn first_at_or_after(&self, place: SparseQueuePosition) -> Option<MailboxDeliveryRef> {
         self.entries.first_at_or_after(place).copied()
     }
 

@@ -3,10 +3,10 @@
 use super::answer::{ErrorReply, NOT_YOU};
 use super::contract::{ClientLimitKind, ConnId, CoreAction};
 use super::dedup::DedupKey;
-use super::deliveries::{ConfirmationWaiter, Delivery, PushSaveState};
+use super::deliveries::{Delivery, MessageReplyWaiter, PushSaveState};
 use super::ids::DeliveryRef;
 use super::ids::UserSlot;
-use super::{ChatCore, ChatTimer, ServerAnswerDeadline};
+use super::{ChatCore, ChatTimer, CoreAnswerDeadline};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::PushBody;
@@ -47,7 +47,7 @@ impl ChatCore {
             let (to, verb, fault) = no(Some(NOT_YOU));
             return self.refuse(to, verb, fault, out);
         }
-        let waiter = ConfirmationWaiter { conn, form, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
+        let waiter = MessageReplyWaiter { conn, form, due_ms: self.now.mono_ms + self.rules.answer_within_ms };
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
         let receiver_hash = self.users.hash(receiver.as_str());
         let key = DedupKey::of(receiver_hash, id.as_str());
@@ -104,7 +104,7 @@ impl ChatCore {
     fn on_duplicate(
         &mut self,
         known: DeliveryRef,
-        waiter: ConfirmationWaiter,
+        waiter: MessageReplyWaiter,
         id: &MessageId<'_>,
         out: &mut Vec<CoreAction>,
     ) {
@@ -128,15 +128,15 @@ impl ChatCore {
             // It is in its save delay.
             PushSaveState::None => {}
             PushSaveState::Failed | PushSaveState::Full | PushSaveState::FailedAfterHandOver => {
-                self.queue_answer_deadline(waiter.due_ms, ServerAnswerDeadline::Push(known));
+                self.queue_answer_deadline(waiter.due_ms, CoreAnswerDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }
             PushSaveState::InFlight | PushSaveState::Done => {
-                self.queue_answer_deadline(waiter.due_ms, ServerAnswerDeadline::Push(known))
+                self.queue_answer_deadline(waiter.due_ms, CoreAnswerDeadline::Push(known))
             }
             PushSaveState::Foreign => {
                 self.take_foreign_over(known);
-                self.queue_answer_deadline(waiter.due_ms, ServerAnswerDeadline::Push(known));
+                self.queue_answer_deadline(waiter.due_ms, CoreAnswerDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }
         }

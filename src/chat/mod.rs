@@ -70,7 +70,7 @@ mod unacked_push_list;
 mod users;
 pub mod wheel;
 
-use answer_deadlines::{ServerAnswerDeadline, ServerAnswerDeadlines};
+use answer_deadlines::{CoreAnswerDeadline, CoreAnswerDeadlines};
 use contract::{CoreAction, CoreInput, CoreSettings, Job, JobOutcome, JobTicket, TurnTimestamp};
 use deliveries::Deliveries;
 use ids::{DeliveryRef, UserSlot};
@@ -181,7 +181,7 @@ pub struct ChatCore {
     /// Pushes to online users that are saved unless they are acked in time.
     save_delay: SaveDelayQueue,
     /// The deadlines of requests to be answered.
-    answer_deadlines: ServerAnswerDeadlines,
+    answer_deadlines: CoreAnswerDeadlines,
     /// After a pause of the process: input that had arrived by this time must be handed in before
     /// any deadline is applied.
     input_awaited_until_ms: u64,
@@ -202,7 +202,7 @@ pub struct ChatCore {
     checks: u64,
     /// The highest limits so far, for the invariants.
     #[cfg(debug_assertions)]
-    ceilings: invariants::InvariantCheckLimits,
+    ceilings: invariants::HighestSettingsForInvariants,
 }
 
 impl ChatCore {
@@ -212,7 +212,7 @@ impl ChatCore {
     pub fn new(rules: CoreSettings, first_seq: u64, hash_key: [u64; 2]) -> Self {
         let undecided_max = rules.undecided_max;
         #[cfg(debug_assertions)]
-        let ceilings = invariants::InvariantCheckLimits::new(&rules);
+        let ceilings = invariants::HighestSettingsForInvariants::new(&rules);
         Self {
             push_hook: push_hook::PushHookWatches::new(&rules),
             rules,
@@ -240,7 +240,7 @@ impl ChatCore {
             dedup_bytes: 0,
             wheel: TimerWheel::new(),
             save_delay: SaveDelayQueue::default(),
-            answer_deadlines: ServerAnswerDeadlines::default(),
+            answer_deadlines: CoreAnswerDeadlines::default(),
             input_awaited_until_ms: 0,
             totals: contract::MessageTotals::default(),
             outstanding: 0,
@@ -354,8 +354,8 @@ impl ChatCore {
         }
         while is_input_read && let Some(due) = self.answer_deadlines.pop_due(now_ms) {
             match due {
-                ServerAnswerDeadline::Request(request) => self.request_timed_out(request, out),
-                ServerAnswerDeadline::Push(delivery) => self.push_timed_out(delivery, out),
+                CoreAnswerDeadline::Request(request) => self.request_timed_out(request, out),
+                CoreAnswerDeadline::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
         self.answer_deadlines.shrink();
@@ -390,11 +390,11 @@ impl ChatCore {
     }
 
     /// Appends to the queue of pending requests, and removes answered ones.
-    fn queue_answer_deadline(&mut self, due_ms: u64, due: ServerAnswerDeadline) {
+    fn queue_answer_deadline(&mut self, due_ms: u64, due: CoreAnswerDeadline) {
         let (requests, deliveries) = (&self.requests, &self.deliveries);
         self.answer_deadlines.push(due_ms, due, |due| match due {
-            ServerAnswerDeadline::Request(request) => requests.contains(request),
-            ServerAnswerDeadline::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
+            CoreAnswerDeadline::Request(request) => requests.contains(request),
+            CoreAnswerDeadline::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
         });
     }
 

@@ -1,8 +1,8 @@
 //! The answers of the store to jobs: a part of the [contract](super::contract).
 
 use super::account_job::AccountOutcome;
-use super::admin_job::AdminJobOutcome;
-use super::cluster::contract::ClusterJobOutcome;
+use super::admin_job::AdminStoreJobOutcome;
+use super::cluster::contract::ClusterStoreJobOutcome;
 use super::job_results::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuotaKind, PushPage};
 use crate::protocol::field::{Profile, Secret, UserName};
 
@@ -63,9 +63,9 @@ pub enum JobOutcome {
     /// `Account`: the outcome of the job.
     Account(Box<AccountOutcome>),
     /// `Admin`: the outcome of the job.
-    Admin(Box<AdminJobOutcome>),
-    /// `Cluster`, and in a cluster the jobs that [`ClusterJobOutcome`] names.
-    Cluster(Box<ClusterJobOutcome>),
+    Admin(Box<AdminStoreJobOutcome>),
+    /// `Cluster`, and in a cluster the jobs that [`ClusterStoreJobOutcome`] names.
+    Cluster(Box<ClusterStoreJobOutcome>),
     /// The job was not done, or it is not known whether it was done. Nothing may be promised.
     Failed,
     /// The job was not done, and a retry would not help: the job itself, or a stored row, is

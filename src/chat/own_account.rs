@@ -8,7 +8,7 @@ use super::contract::{AccountJob, AccountOutcome, CoreAction, Job, JobOutcome, J
 use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::own_op::{CredentialCheckPurpose, OwnAccountJob};
-use crate::protocol::account::{AccountRequest, BlockVerb, RosterReplyWithPresence};
+use crate::protocol::account::{BlockVerb, OwnAccountRequest, RosterReplyWithPresence};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
@@ -28,12 +28,12 @@ impl ChatCore {
         &mut self,
         to: ReplyTo,
         user: UserSlot,
-        request: AccountRequest<'_>,
+        request: OwnAccountRequest<'_>,
         out: &mut Vec<CoreAction>,
     ) {
         let request_type = request.request_type();
         match request {
-            AccountRequest::Roster { after, watch } => {
+            OwnAccountRequest::Roster { after, watch } => {
                 self.want_presence(out);
                 if watch {
                     self.watch_friends(to.0);
@@ -42,16 +42,18 @@ impl ChatCore {
                 let (rows_max, bytes_max) = (ROSTER_ROWS_MAX, ROSTER_BYTES_MAX);
                 self.ask_store(to, user, request_type, AccountJob::Roster { after, rows_max, bytes_max }, out);
             }
-            AccountRequest::Profile(change) => {
+            OwnAccountRequest::Profile(change) => {
                 self.ask_store(to, user, request_type, AccountJob::ChangeProfile(*change), out);
             }
-            AccountRequest::Block(BlockVerb::List) => self.ask_store(to, user, request_type, AccountJob::Blocked, out),
-            AccountRequest::Block(BlockVerb::Block(other)) => self.change_blocked(to, user, (&other, true), out),
-            AccountRequest::Block(BlockVerb::Unblock(other)) => self.change_blocked(to, user, (&other, false), out),
-            AccountRequest::Password { old, new } => {
+            OwnAccountRequest::Block(BlockVerb::List) => {
+                self.ask_store(to, user, request_type, AccountJob::Blocked, out)
+            }
+            OwnAccountRequest::Block(BlockVerb::Block(other)) => self.change_blocked(to, user, (&other, true), out),
+            OwnAccountRequest::Block(BlockVerb::Unblock(other)) => self.change_blocked(to, user, (&other, false), out),
+            OwnAccountRequest::Password { old, new } => {
                 self.prove(to, user, request_type, (old, CredentialCheckPurpose::ChangePassword(new)), out)
             }
-            AccountRequest::Delete { password } => {
+            OwnAccountRequest::Delete { password } => {
                 self.prove(to, user, request_type, (password, CredentialCheckPurpose::DeleteAccount), out)
             }
         }

@@ -9,7 +9,7 @@
 //! Nothing is written to a connection whose output is blocked. The core remembers of which friends
 //! its user was not told. When the output is written, it tells their state at that time.
 
-use super::cluster::PresenceReportReason;
+use super::cluster::NodePresenceReportReason;
 use super::contract::{ConnId, CoreAction, CoreSettings};
 use super::ids::UserSlot;
 use super::session::ConnectionSession;
@@ -29,7 +29,7 @@ const UNSENT_LOOKED_THROUGH: usize = 64;
 
 /// The progress of telling a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PresenceChangePhase {
+enum PresenceAnnouncementPhase {
     /// It waits for its turn.
     Queued,
     /// The friends up to this one have been told, if the user is online. The friends of a user who
@@ -43,8 +43,8 @@ enum PresenceChangePhase {
 
 /// The change of one user. Retains the user.
 #[derive(Debug)]
-struct PresenceChange {
-    phase: PresenceChangePhase,
+struct PresenceAnnouncement {
+    phase: PresenceAnnouncementPhase,
     /// The state that all friends who watch know; `None`: they know different states.
     known_state: Option<bool>,
     /// The friends of a user who has gone. Each counts as a reference.
@@ -53,7 +53,7 @@ struct PresenceChange {
 
 /// The users of whom a watcher was not told.
 #[derive(Debug, Default)]
-struct UnsentPresence {
+struct UnsentPresenceOfWatcher {
     /// These users, in order. They may not be friends any more, and may not exist any more.
     users: Vec<UserSlot>,
     is_queued: bool,
@@ -73,10 +73,10 @@ enum PresenceTask {
 pub(super) struct PresenceNotifier {
     /// The number of connections that watch.
     watcher_count: usize,
-    changes: HashMap<UserSlot, PresenceChange>,
+    changes: HashMap<UserSlot, PresenceAnnouncement>,
     /// The total length of the changes' lists of friends.
     friends_len: usize,
-    unsent: HashMap<UserSlot, UnsentPresence>,
+    unsent: HashMap<UserSlot, UnsentPresenceOfWatcher>,
     unsent_len: usize,
     queue: VecDeque<PresenceTask>,
     /// Changes that were told, with the end of their rest.
@@ -109,7 +109,7 @@ impl PresenceNotifier {
 
     /// The memory that it uses, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        const CHANGE_BYTES: usize = size_of::<PresenceChange>() + 2 * size_of::<PresenceTask>() + 16;
+        const CHANGE_BYTES: usize = size_of::<PresenceAnnouncement>() + 2 * size_of::<PresenceTask>() + 16;
         (self.friends_len + self.unsent_len) * size_of::<UserSlot>()
             + (self.changes.len() + self.unsent.len()) * CHANGE_BYTES
     }
@@ -126,7 +126,7 @@ impl PresenceNotifier {
         assert_eq!(self.watcher_count, watching);
         assert_eq!(self.friends_len, self.changes.values().map(|change| change.friends.len()).sum::<usize>());
         assert_eq!(self.unsent_len, self.unsent.values().map(|unsent| unsent.users.len()).sum::<usize>());
-        let resting = self.changes.values().filter(|change| change.phase == PresenceChangePhase::Resting);
+        let resting = self.changes.values().filter(|change| change.phase == PresenceAnnouncementPhase::Resting);
         assert_eq!(resting.count(), self.rest_deadlines.len());
         let waiting = self.queue.iter().filter(|turn| matches!(turn, PresenceTask::Of(_))).count();
         assert_eq!(waiting + self.rest_deadlines.len(), self.changes.len(), "each change has one place");
@@ -162,7 +162,7 @@ impl ChatCore {
 
     /// This user has come online.
     pub(super) fn report_online(&mut self, user: UserSlot) {
-        self.schedule_presence_report(user, PresenceReportReason::Comes);
+        self.schedule_presence_report(user, NodePresenceReportReason::Comes);
         if self.presence.watcher_count > 0 || self.presence.changes.contains_key(&user) {
             self.note_change(user, Vec::new());
         }
@@ -171,7 +171,7 @@ impl ChatCore {
     /// This user has gone offline: their friends who watch are told, and the references to all
     /// friends are released afterwards.
     pub(super) fn report_offline(&mut self, user: UserSlot) {
-        self.schedule_presence_report(user, PresenceReportReason::Goes);
+        self.schedule_presence_report(user, NodePresenceReportReason::Goes);
         self.presence.remove(user);
         if self.stopping || (self.presence.watcher_count == 0 && !self.presence.changes.contains_key(&user)) {
             return self.users.release_friends(user);
@@ -190,17 +190,21 @@ impl ChatCore {
             None => {
                 presence.changes.insert(
                     user,
-                    PresenceChange { phase: PresenceChangePhase::Queued, known_state: Some(!is_here), friends },
+                    PresenceAnnouncement {
+                        phase: PresenceAnnouncementPhase::Queued,
+                        known_state: Some(!is_here),
+                        friends,
+                    },
                 );
                 presence.queue.push_back(PresenceTask::Of(user));
                 self.users.retain(user);
             }
             Some(change) => {
                 former = std::mem::replace(&mut change.friends, friends);
-                if matches!(change.phase, PresenceChangePhase::Telling(_)) {
+                if matches!(change.phase, PresenceAnnouncementPhase::Telling(_)) {
                     // Some friends know the previous state: after the rest all are told the state
                     // at that time.
-                    (change.phase, change.known_state) = (PresenceChangePhase::Interrupted, None);
+                    (change.phase, change.known_state) = (PresenceAnnouncementPhase::Interrupted, None);
                 }
             }
         }
@@ -220,7 +224,7 @@ impl ChatCore {
             }
             if self.users.is_here(to) && !self.users.is_here(about) {
                 // Their node must know that they are friends.
-                self.schedule_presence_report(to, PresenceReportReason::HasNewFriends);
+                self.schedule_presence_report(to, NodePresenceReportReason::HasNewFriends);
             }
         }
     }
@@ -236,7 +240,7 @@ impl ChatCore {
         self.resume_unsent_presence(user);
         let has_new = |friend: &UserSlot| before.binary_search(friend).is_err() && !self.users.is_here(*friend);
         if self.has_other_nodes() && self.users.get(user).friends.iter().any(has_new) {
-            self.schedule_presence_report(user, PresenceReportReason::HasNewFriends);
+            self.schedule_presence_report(user, NodePresenceReportReason::HasNewFriends);
         }
     }
 
@@ -362,7 +366,7 @@ impl ChatCore {
             if change.known_state == Some(is_here) {
                 self.remove_change(user);
             } else {
-                change.phase = PresenceChangePhase::Queued;
+                change.phase = PresenceAnnouncementPhase::Queued;
                 self.presence.queue.push_back(PresenceTask::Of(user));
             }
         }
@@ -387,17 +391,17 @@ impl ChatCore {
             return 0;
         };
         match change.phase {
-            PresenceChangePhase::Queued if change.known_state == Some(is_here) => {
+            PresenceAnnouncementPhase::Queued if change.known_state == Some(is_here) => {
                 // The state is the one that all know: nobody needs to be told.
                 self.remove_change(user);
                 return 1;
             }
-            PresenceChangePhase::Queued => change.phase = PresenceChangePhase::Telling(None),
-            PresenceChangePhase::Interrupted => {
+            PresenceAnnouncementPhase::Queued => change.phase = PresenceAnnouncementPhase::Telling(None),
+            PresenceAnnouncementPhase::Interrupted => {
                 self.begin_rest(user, None);
                 return 1;
             }
-            PresenceChangePhase::Telling(_) | PresenceChangePhase::Resting => {}
+            PresenceAnnouncementPhase::Telling(_) | PresenceAnnouncementPhase::Resting => {}
         }
         let mut used = 0;
         while used < looks_max {
@@ -423,20 +427,20 @@ impl ChatCore {
             self.presence.friends_len -= usize::from(friend.is_some());
             return friend;
         }
-        let PresenceChangePhase::Telling(after) = change.phase else {
+        let PresenceAnnouncementPhase::Telling(after) = change.phase else {
             return None;
         };
         let friends = &self.users.get(user).friends;
         let place = after.map_or(0, |after| friends.partition_point(|friend| *friend <= after));
         let friend = friends.get(place).copied();
-        change.phase = PresenceChangePhase::Telling(friend.or(after));
+        change.phase = PresenceAnnouncementPhase::Telling(friend.or(after));
         friend
     }
 
     /// The change was told: it rests, and `told` is the state that all know.
     fn begin_rest(&mut self, user: UserSlot, told: Option<bool>) {
         if let Some(change) = self.presence.changes.get_mut(&user) {
-            (change.phase, change.known_state) = (PresenceChangePhase::Resting, told);
+            (change.phase, change.known_state) = (PresenceAnnouncementPhase::Resting, told);
             self.presence.rest_deadlines.push_back((self.now.mono_ms + REST_MS, user));
         }
     }

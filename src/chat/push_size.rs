@@ -1,6 +1,6 @@
 //! The size of the pushes in a job.
 
-use super::contract::{AdminJob, Job};
+use super::contract::{AdminStoreJob, Job};
 
 impl Job {
     /// The bytes of push text in the job. The rest of a job is small, and bounded by the number of
@@ -12,7 +12,7 @@ impl Job {
                 push.weight_bytes()
             }
             Self::Admin { job, .. } => match &**job {
-                AdminJob::Notice { push } => push.weight_bytes(),
+                AdminStoreJob::Notice { push } => push.weight_bytes(),
                 _ => 0,
             },
             _ => 0,

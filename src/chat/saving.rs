@@ -6,7 +6,7 @@ use super::contract::{CoreAction, Job, JobOutcome};
 use super::deliveries::{Delivery, PushSaveState};
 use super::ids::DeliveryRef;
 use super::job::JobPurpose;
-use super::{ChatCore, ChatTimer, ServerAnswerDeadline};
+use super::{ChatCore, ChatTimer, CoreAnswerDeadline};
 
 /// The pause before a failed save is tried again.
 const RETRY_MS: u64 = 1_000;
@@ -35,7 +35,7 @@ impl ChatCore {
         let before = std::mem::replace(&mut found.save_state, PushSaveState::InFlight);
         let (push, waiter) = (found.push_to(&self.users.get(found.receiver).name), found.waiter);
         if let Some(waiter) = waiter.filter(|_| before == PushSaveState::None) {
-            self.queue_answer_deadline(waiter.due_ms, ServerAnswerDeadline::Push(delivery));
+            self.queue_answer_deadline(waiter.due_ms, CoreAnswerDeadline::Push(delivery));
         }
         self.uncount_delivery_load(delivery, out);
         if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {

@@ -4,8 +4,8 @@ use super::ChatCore;
 use super::answer::{BUSY, CROWDED, DAMAGED, ErrorReply, LARGER_THAN_ROWS, LATE, NO_HASHING, REFUSED, UNAVAILABLE};
 use super::answer::{STOPPING, TOO_FAST, TOO_FAST_CLOSED, pauses_input};
 use super::contract::{
-    ClientLimitKind, ConnAndAddress, ConnId, CoreAction, FriendAnswerOutcome, FriendRequestOutcome, JobKind,
-    JobOutcome, LogEvent, LoginRefusalCause, MessageTotals,
+    ClientLimitKind, ConnAndAddress, ConnId, CoreAction, FriendAnswerOutcome, FriendRequestOutcome, JobOutcome,
+    LogEvent, LogEventJobKind, LoginRefusalCause, MessageTotals,
 };
 use super::ids::UserSlot;
 use super::job::JobPurpose;
@@ -30,19 +30,21 @@ fn cause_of(request_type: RequestType, fault: Option<ErrorReply>) -> LoginRefusa
     }
 }
 
-fn kind_of(purpose: &JobPurpose) -> JobKind {
+fn kind_of(purpose: &JobPurpose) -> LogEventJobKind {
     match purpose {
-        JobPurpose::Hash { .. } | JobPurpose::Create { .. } => JobKind::SignUp,
-        JobPurpose::Account(_) | JobPurpose::NewPassword(_) => JobKind::Account,
-        JobPurpose::Login(_) | JobPurpose::ClaimedOwner { .. } | JobPurpose::ReleaseBarrier(_) => JobKind::LogIn,
-        JobPurpose::Token { .. } => JobKind::Token,
-        JobPurpose::Profile { .. } => JobKind::Profile,
-        JobPurpose::Page(_) | JobPurpose::Lost { .. } | JobPurpose::Count { .. } => JobKind::Page,
-        JobPurpose::Save(_) | JobPurpose::Owner(_) => JobKind::Save,
-        JobPurpose::Delete { .. } => JobKind::Delete,
-        JobPurpose::Friendship(_) => JobKind::Friendship,
-        JobPurpose::Friends(_) => JobKind::Friends,
-        JobPurpose::AdminHash(_) | JobPurpose::Admin(_) | JobPurpose::AskedOwner(_) => JobKind::Admin,
+        JobPurpose::Hash { .. } | JobPurpose::Create { .. } => LogEventJobKind::SignUp,
+        JobPurpose::Account(_) | JobPurpose::NewPassword(_) => LogEventJobKind::Account,
+        JobPurpose::Login(_) | JobPurpose::ClaimedOwner { .. } | JobPurpose::ReleaseBarrier(_) => {
+            LogEventJobKind::LogIn
+        }
+        JobPurpose::Token { .. } => LogEventJobKind::Token,
+        JobPurpose::Profile { .. } => LogEventJobKind::Profile,
+        JobPurpose::Page(_) | JobPurpose::Lost { .. } | JobPurpose::Count { .. } => LogEventJobKind::Page,
+        JobPurpose::Save(_) | JobPurpose::Owner(_) => LogEventJobKind::Save,
+        JobPurpose::Delete { .. } => LogEventJobKind::Delete,
+        JobPurpose::Friendship(_) => LogEventJobKind::Friendship,
+        JobPurpose::Friends(_) => LogEventJobKind::Friends,
+        JobPurpose::AdminHash(_) | JobPurpose::Admin(_) | JobPurpose::AskedOwner(_) => LogEventJobKind::Admin,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The ACK list of one user: the pushes to them that are not acked yet. It has two parts: the
 //! user's mailbox, and the cursor of their device in it. A user has one device today.
 
-use super::cursor::{DeviceCursor, PushToSend, SendWindowLimit};
+use super::cursor::{DeviceCursor, PushToSend, SendWindowLimits};
 use super::deliveries::Deliveries;
 use super::ids::DeliveryRef;
 use super::mailbox::{Mailbox, MailboxBackfillState};
@@ -26,7 +26,11 @@ impl UnackedPushList {
     }
 
     /// The next push to send for the first time.
-    pub(super) fn next_to_send(&mut self, deliveries: &Deliveries, window: &SendWindowLimit<'_>) -> Option<PushToSend> {
+    pub(super) fn next_to_send(
+        &mut self,
+        deliveries: &Deliveries,
+        window: &SendWindowLimits<'_>,
+    ) -> Option<PushToSend> {
         self.cursor.next_to_send(&self.mailbox, deliveries, window)
     }
 

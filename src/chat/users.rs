@@ -53,7 +53,7 @@ pub(super) struct UserState {
     /// Their ACK list; released when it has been empty for a while.
     pub(super) list: Option<Box<UnackedPushList>>,
     /// The user's log-ins whose friends and first page are being read, and the changes meanwhile.
-    pub(super) loading: Option<Box<LoadingLogins>>,
+    pub(super) loading: Option<Box<LoadingLoginsOfUser>>,
     /// Their dedup window.
     pub(super) dedup: Option<Box<DedupWindow>>,
     refs: u32,
@@ -73,7 +73,7 @@ impl UserState {
 
 /// The log-ins of one user that load, or wait for their turn to load.
 #[derive(Debug, Default)]
-pub(super) struct LoadingLogins {
+pub(super) struct LoadingLoginsOfUser {
     /// The number of log-ins that are loading.
     pub(super) count: u32,
     /// Log-ins with a good credential, in order, that wait for their turn to load.
@@ -84,7 +84,7 @@ pub(super) struct LoadingLogins {
 }
 
 #[cfg(debug_assertions)]
-impl LoadingLogins {
+impl LoadingLoginsOfUser {
     /// The log-ins that wait for their turn to load.
     pub(super) fn waiting(&self) -> impl Iterator<Item = LoginStageTicket> + '_ {
         self.waiting_logins.iter().copied()

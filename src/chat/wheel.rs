@@ -32,7 +32,7 @@ struct TimerNode<T> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct TimerList {
+struct TimerWheelSlot {
     head: u32,
     tail: u32,
 }
@@ -42,7 +42,7 @@ struct TimerList {
 pub struct TimerWheel<T> {
     elapsed_ms: u64,
     occupied: [u64; LEVELS],
-    lists: Box<[TimerList]>,
+    lists: Box<[TimerWheelSlot]>,
     nodes: Vec<TimerNode<T>>,
     free: u32,
     len: usize,
@@ -55,7 +55,7 @@ impl<T> TimerWheel<T> {
         Self {
             elapsed_ms: 0,
             occupied: [0; LEVELS],
-            lists: vec![TimerList { head: NONE, tail: NONE }; LEVELS * SLOTS].into_boxed_slice(),
+            lists: vec![TimerWheelSlot { head: NONE, tail: NONE }; LEVELS * SLOTS].into_boxed_slice(),
             nodes: Vec::new(),
             free: NONE,
             len: 0,
@@ -122,7 +122,7 @@ impl<T> TimerWheel<T> {
     /// that is moved would hide the others, because finer levels are searched first.
     fn spread(&mut self, level: usize, slot: usize) {
         let mut next =
-            std::mem::replace(&mut self.lists[level * SLOTS + slot], TimerList { head: NONE, tail: NONE }).head;
+            std::mem::replace(&mut self.lists[level * SLOTS + slot], TimerWheelSlot { head: NONE, tail: NONE }).head;
         self.occupied[level] &= !(1 << slot);
         while next != NONE {
             let index = next;

@@ -1,7 +1,7 @@
 //! Friends, profiles and the account itself.
 
 use super::error::{ClientEndReason, Error};
-use super::frames::{RequestAnswer, RequestFrame};
+use super::frames::{ClientMachineRequestAnswer, ClientRequestFrame};
 use super::machine::ClientMachineOrder;
 use super::options::ClientPassword;
 use super::profile::{Profile, Roster};
@@ -18,7 +18,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`]: NO_SUCH_USER, for example.
     pub fn ask_friend(&self, name: &str, words: &str) -> Result<u64, Error> {
-        self.ask(RequestFrame::friend("1", &new_id()?, self.user(), name, words))?.time()
+        self.ask(ClientRequestFrame::friend("1", &new_id()?, self.user(), name, words))?.time()
     }
 
     /// Accepts a friend request: a push of the kind [`PushKind::FriendRequest`].
@@ -51,7 +51,7 @@ impl Client {
     /// As [`Client::accept`].
     pub fn answer_request(&self, accept: bool, message_id: &str, from: &str, words: &str) -> Result<u64, Error> {
         let kind = if accept { "2" } else { "3" };
-        self.ask(RequestFrame::friend(kind, message_id, from, self.user(), words))?.time()
+        self.ask(ClientRequestFrame::friend(kind, message_id, from, self.user(), words))?.time()
     }
 
     /// Ends a friendship, or withdraws a friend request that is pending. The server does not notify
@@ -60,7 +60,7 @@ impl Client {
     /// # Errors
     /// The errors of every request.
     pub fn end_friendship(&self, name: &str) -> Result<u64, Error> {
-        self.ask(RequestFrame::friend("4", &new_id()?, self.user(), name, ""))?.time()
+        self.ask(ClientRequestFrame::friend("4", &new_id()?, self.user(), name, ""))?.time()
     }
 
     /// The profile of any user; `None` if there is no such user.
@@ -68,8 +68,8 @@ impl Client {
     /// # Errors
     /// The errors of every request.
     pub fn profile(&self, name: &str) -> Result<Option<Profile>, Error> {
-        match self.ask(RequestFrame::get_user(&new_id()?, name))? {
-            RequestAnswer::Profile(profile) => Ok(profile),
+        match self.ask(ClientRequestFrame::get_user(&new_id()?, name))? {
+            ClientMachineRequestAnswer::Profile(profile) => Ok(profile),
             other => Err(other.bad()),
         }
     }
@@ -80,7 +80,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`]: BAD_FIELD if a text is too long.
     pub fn change_profile(&self, change: &ProfileChange) -> Result<(), Error> {
-        self.ask(RequestFrame::word("PROFILE", &new_id()?, &change.json()))?.word("changed")
+        self.ask(ClientRequestFrame::word("PROFILE", &new_id()?, &change.json()))?.word("changed")
     }
 
     /// Returns the friends, and the pending requests in both directions. With `watch`,
@@ -96,8 +96,8 @@ impl Client {
         let mut whole = Roster::default();
         for _ in 0..PAGES_MAX {
             let after = whole.friends.last().map(|friend| friend.user_name.clone());
-            let page = match self.ask(RequestFrame::roster(&new_id()?, after.as_deref(), watch))? {
-                RequestAnswer::Roster(page) => page,
+            let page = match self.ask(ClientRequestFrame::roster(&new_id()?, after.as_deref(), watch))? {
+                ClientMachineRequestAnswer::Roster(page) => page,
                 other => return Err(other.bad()),
             };
             let goes_on = page.more && !page.friends.is_empty();
@@ -121,7 +121,7 @@ impl Client {
         self.order(ClientMachineOrder::Password(ClientPassword::Hash(new.clone())));
         let content = serde_json::json!({"old": old, "new": new});
         let result = self
-            .ask(RequestFrame::word("PASSWORD", &new_id()?, &content).not_repeatable())
+            .ask(ClientRequestFrame::word("PASSWORD", &new_id()?, &content).not_repeatable())
             .and_then(|it| it.word("changed"));
         match &result {
             Ok(()) => self.order(ClientMachineOrder::PasswordChanged(true)),
@@ -159,8 +159,8 @@ impl Client {
     }
 
     fn blocks(&self, content: &serde_json::Value) -> Result<Vec<String>, Error> {
-        match self.ask(RequestFrame::word("BLOCK", &new_id()?, content))? {
-            RequestAnswer::Blocked(names) => Ok(names),
+        match self.ask(ClientRequestFrame::word("BLOCK", &new_id()?, content))? {
+            ClientMachineRequestAnswer::Blocked(names) => Ok(names),
             other => Err(other.bad()),
         }
     }
@@ -174,7 +174,7 @@ impl Client {
     pub fn delete_account(&self, password: &str) -> Result<(), Error> {
         let pass = super::hash_value(self.user(), password);
         let content = serde_json::json!({"want": "delete", "PASS": pass});
-        self.ask(RequestFrame::word("ACCOUNT", &new_id()?, &content).not_repeatable())?.word("deleted")?;
+        self.ask(ClientRequestFrame::word("ACCOUNT", &new_id()?, &content).not_repeatable())?.word("deleted")?;
         self.order(ClientMachineOrder::End(ClientEndReason::Deleted));
         Ok(())
     }
@@ -186,7 +186,8 @@ impl Client {
     /// The errors of every request; the client stays open in this case.
     pub fn log_out(self) -> Result<(), Error> {
         self.order(ClientMachineOrder::RemoveToken);
-        self.ask(RequestFrame::word("TOKEN", &new_id()?, &serde_json::json!({"want": "revoke"})))?.word("revoked")?;
+        self.ask(ClientRequestFrame::word("TOKEN", &new_id()?, &serde_json::json!({"want": "revoke"})))?
+            .word("revoked")?;
         self.close();
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The state of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ConnectionState {
+pub enum ConnectionToServerState {
     /// Logged in.
     Online,
     /// Not connected; the client will try again.

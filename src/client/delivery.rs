@@ -1,10 +1,10 @@
 //! The events that a program gets from the library: pushes to ack, presence, and the state of the
 //! connection.
 
-use super::connection_state::ConnectionState;
+use super::connection_state::ConnectionToServerState;
 use super::error::Error;
 use super::push::Push;
-use super::shared::{ClientShared, InboxEvent};
+use super::shared::{ClientInboxEvent, ClientShared};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,15 +25,17 @@ pub enum ClientEvent {
     },
     /// The state of the connection changed. Only the latest state is kept until the program asks
     /// for it.
-    Connection(ConnectionState),
+    Connection(ConnectionToServerState),
 }
 
 /// The next event for the program.
 pub(super) fn next(shared: &Arc<ClientShared>, limit: Duration) -> Result<Option<ClientEvent>, Error> {
     Ok(shared.next(limit)?.map(|event| match event {
-        InboxEvent::Push(push) => ClientEvent::Push(ReceivedPush { push, shared: Arc::clone(shared), acked: false }),
-        InboxEvent::Presence { user_name, online } => ClientEvent::Presence { user_name, online },
-        InboxEvent::Connection(connection) => ClientEvent::Connection(connection),
+        ClientInboxEvent::Push(push) => {
+            ClientEvent::Push(ReceivedPush { push, shared: Arc::clone(shared), acked: false })
+        }
+        ClientInboxEvent::Presence { user_name, online } => ClientEvent::Presence { user_name, online },
+        ClientInboxEvent::Connection(connection) => ClientEvent::Connection(connection),
     }))
 }
 

@@ -1,13 +1,13 @@
 //! The client's own thread. It has the socket and the clock, and carries out the outputs of the
 //! state machine.
 
-use super::connection_state::ConnectionState;
+use super::connection_state::ConnectionToServerState;
 use super::error::{ClientEndReason, Error};
 use super::frames::{self, ServerFrame};
-use super::link::{LinkReadResult, SOCKET, ServerLink};
+use super::link::{SOCKET, ServerLink, ServerLinkReadResult};
 use super::machine::{
-    ClientMachine, ClientMachineInput, ClientMachineOrder, ClientMachineOutput, ClientMachineSettings,
-    ClientMachineTicket, LoginCredential,
+    ClientCredentialChoice, ClientMachine, ClientMachineInput, ClientMachineOrder, ClientMachineOutput,
+    ClientMachineSettings, ClientMachineTicket,
 };
 use super::options::{ClientOptions, ClientPassword};
 use super::shared::{ClientRequestAnswerSender, ClientShared, ClientThreadCommand, EndClientOnDrop};
@@ -217,7 +217,7 @@ impl ClientDriver {
             }
             ClientMachineOutput::PasswordIs(with) => {
                 let new = std::mem::replace(&mut self.new_password, ClientPassword::None);
-                if with == LoginCredential::NewPassword {
+                if with == ClientCredentialChoice::NewPassword {
                     self.password = new;
                 }
             }
@@ -252,12 +252,12 @@ impl ClientDriver {
         }
     }
 
-    fn log_in(&mut self, with: LoginCredential) {
+    fn log_in(&mut self, with: ClientCredentialChoice) {
         let user = self.shared.user.clone();
         let secret = match with {
-            LoginCredential::Token => self.token.clone().map(|token| ("TOKEN", token)),
-            LoginCredential::Password => hashed(&mut self.password, &user).map(|hash| ("PASS", hash)),
-            LoginCredential::NewPassword => hashed(&mut self.new_password, &user).map(|hash| ("PASS", hash)),
+            ClientCredentialChoice::Token => self.token.clone().map(|token| ("TOKEN", token)),
+            ClientCredentialChoice::Password => hashed(&mut self.password, &user).map(|hash| ("PASS", hash)),
+            ClientCredentialChoice::NewPassword => hashed(&mut self.new_password, &user).map(|hash| ("PASS", hash)),
         };
         let (key, secret) = secret.unwrap_or(("TOKEN", String::new()));
         self.send(&frames::log_in("log-in", &user, key, &secret));
@@ -298,9 +298,9 @@ impl ClientDriver {
         let Some(link) = &mut self.link else { return };
         let progress = link.read(&mut frames);
         match &progress {
-            LinkReadResult::Some => self.handle_input(ClientMachineInput::Bytes),
-            LinkReadResult::Nothing => self.readable = false,
-            LinkReadResult::Over(_) => {}
+            ServerLinkReadResult::Some => self.handle_input(ClientMachineInput::Bytes),
+            ServerLinkReadResult::Nothing => self.readable = false,
+            ServerLinkReadResult::Over(_) => {}
         }
         for text in frames {
             // A frame may have ended the connection; all frames that came after it on that
@@ -314,7 +314,7 @@ impl ClientDriver {
                 frame => self.handle_input(frame.map_or(ClientMachineInput::Garbage, ClientMachineInput::Frame)),
             }
         }
-        if let LinkReadResult::Over(why) = progress
+        if let ServerLinkReadResult::Over(why) = progress
             && self.link.is_some()
         {
             self.on_link_lost(why);
@@ -335,7 +335,7 @@ impl Drop for ClientDriver {
     fn drop(&mut self) {
         if !self.machine.is_ended() {
             let end = ClientEndReason::Fault("the client's thread has ended".to_owned());
-            self.shared.put_connection(ConnectionState::Ended(end));
+            self.shared.put_connection(ConnectionToServerState::Ended(end));
         }
         drop(self.shared.commands());
     }

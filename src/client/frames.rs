@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// A request in the form in which it is written, and written again after a reconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RequestFrame {
+pub(super) struct ClientRequestFrame {
     /// The request's `MID`, or its `messageId`.
     pub(super) id: String,
     /// The TYPE of its answer.
@@ -23,7 +23,7 @@ pub(super) struct RequestFrame {
     pub(super) retry_when_limited: bool,
 }
 
-impl RequestFrame {
+impl ClientRequestFrame {
     fn new(id: &str, answer: &'static str, envelope: &Value) -> Self {
         let (id, envelope) = (id.to_owned(), envelope.to_string());
         Self { id, answer, envelope, is_repeatable: true, retry_when_limited: false }
@@ -162,7 +162,7 @@ impl ServerFrame {
 
 /// The answer to a request that was executed.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum RequestAnswer {
+pub(super) enum ClientMachineRequestAnswer {
     /// MS.
     Taken,
     /// RE_FRI_REQ.
@@ -173,7 +173,7 @@ pub(super) enum RequestAnswer {
     Text(String),
 }
 
-impl RequestAnswer {
+impl ClientMachineRequestAnswer {
     /// Reads the content of a reply of this TYPE.
     pub(super) fn read(kind: &str, content: &Value) -> Result<Self, Error> {
         let bad = || Error::BadAnswer(format!("a {kind} that cannot be read"));
@@ -261,13 +261,15 @@ mod tests {
     fn a_profile_is_an_object_or_a_text() {
         let profile = json!({"userName": "ann", "nickName": "Ann", "new": 1});
         for content in [profile.clone(), Value::String(profile.to_string())] {
-            let RequestAnswer::Profile(Some(read)) = RequestAnswer::read("RE_GETUSER_SUC", &content).unwrap() else {
+            let ClientMachineRequestAnswer::Profile(Some(read)) =
+                ClientMachineRequestAnswer::read("RE_GETUSER_SUC", &content).unwrap()
+            else {
                 panic!()
             };
             assert_eq!((read.user_name.as_str(), read.nick_name.as_str(), read.location.as_str()), ("ann", "Ann", ""));
         }
-        assert!(RequestAnswer::read("RE_GETUSER_SUC", &json!([1])).is_err());
-        assert!(RequestAnswer::read("RE_FRI_REQ", &json!("soon")).is_err());
+        assert!(ClientMachineRequestAnswer::read("RE_GETUSER_SUC", &json!([1])).is_err());
+        assert!(ClientMachineRequestAnswer::read("RE_FRI_REQ", &json!("soon")).is_err());
     }
 
     #[test]
@@ -275,7 +277,11 @@ mod tests {
         let request = |time: Value| json!({"userName": "ann", "messageId": "m", "content": "", "time": time});
         for time in [json!("17"), json!(17)] {
             let roster = json!({"friends": [], "incoming": [request(time)], "outgoing": [], "more": false});
-            let RequestAnswer::Roster(roster) = RequestAnswer::read("RE_ROSTER", &roster).unwrap() else { panic!() };
+            let ClientMachineRequestAnswer::Roster(roster) =
+                ClientMachineRequestAnswer::read("RE_ROSTER", &roster).unwrap()
+            else {
+                panic!()
+            };
             assert_eq!(roster.incoming[0].time, "17");
         }
     }

@@ -31,7 +31,7 @@ enum ClientFraming {
 }
 
 /// The result of one read.
-pub(super) enum LinkReadResult {
+pub(super) enum ServerLinkReadResult {
     /// There may be more to read.
     Some,
     /// There is nothing to read at present.
@@ -119,21 +119,21 @@ impl ServerLink {
     }
 
     /// Reads once, and appends the complete frames to `frames`.
-    pub(super) fn read(&mut self, frames: &mut Vec<String>) -> LinkReadResult {
+    pub(super) fn read(&mut self, frames: &mut Vec<String>) -> ServerLinkReadResult {
         let mut buffer = [0; READ_BYTES];
         let read = match &mut self.tls {
             None => self.socket.read(&mut buffer),
             Some(session) => read_tls(&mut self.socket, session, &mut buffer),
         };
         match read {
-            Ok(0) => LinkReadResult::Over("the server closed the connection".to_owned()),
+            Ok(0) => ServerLinkReadResult::Over("the server closed the connection".to_owned()),
             Ok(count) => match self.take(&mut buffer[..count], frames) {
-                Ok(()) => LinkReadResult::Some,
-                Err(why) => LinkReadResult::Over(why),
+                Ok(()) => ServerLinkReadResult::Some,
+                Err(why) => ServerLinkReadResult::Over(why),
             },
-            Err(error) if error.kind() == ErrorKind::WouldBlock => LinkReadResult::Nothing,
-            Err(error) if error.kind() == ErrorKind::Interrupted => LinkReadResult::Some,
-            Err(error) => LinkReadResult::Over(error.to_string()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ServerLinkReadResult::Nothing,
+            Err(error) if error.kind() == ErrorKind::Interrupted => ServerLinkReadResult::Some,
+            Err(error) => ServerLinkReadResult::Over(error.to_string()),
         }
     }
 

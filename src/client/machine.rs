@@ -8,9 +8,9 @@ mod requests;
 mod tests;
 
 use super::backoff::{Backoff, Jitter};
-use super::connection_state::ConnectionState;
+use super::connection_state::ConnectionToServerState;
 use super::error::{ClientEndReason, Error, ServerRefusal};
-use super::frames::{self, RequestAnswer, RequestFrame, ServerFrame};
+use super::frames::{self, ClientMachineRequestAnswer, ClientRequestFrame, ServerFrame};
 use super::options::{ClientOptions, ClientPassword};
 use super::push::{Push, PushDedupKey};
 use super::seen::SeenPushes;
@@ -45,7 +45,7 @@ pub(super) enum ClientMachineOrder {
 
 /// The credential of a log-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LoginCredential {
+pub(super) enum ClientCredentialChoice {
     Token,
     Password,
     /// The new password of a change whose result is not known.
@@ -62,7 +62,7 @@ pub(super) enum ClientMachineInput {
     Garbage,
     /// Bytes have arrived, whatever they are.
     Bytes,
-    Begin(ClientMachineTicket, RequestFrame),
+    Begin(ClientMachineTicket, ClientRequestFrame),
     Order(ClientMachineOrder),
     /// The program has finished with a push, and wants it acked or not.
     DoneWith {
@@ -78,19 +78,19 @@ pub(super) enum ClientMachineInput {
 pub(super) enum ClientMachineOutput {
     Connect,
     Disconnect,
-    LogIn(LoginCredential),
+    LogIn(ClientCredentialChoice),
     Send(String),
     /// An ack that may be left out if a lot of output is waiting: the server then sends the push
     /// again.
     AckAgain(String),
     Push(Push),
     Presence(String, bool),
-    Connection(ConnectionState),
-    Done(ClientMachineTicket, Result<RequestAnswer, Error>),
+    Connection(ConnectionToServerState),
+    Done(ClientMachineTicket, Result<ClientMachineRequestAnswer, Error>),
     KeepToken(String),
     RemoveToken,
     /// The password of this log-in is now the valid one; the other one is to be forgotten.
-    PasswordIs(LoginCredential),
+    PasswordIs(ClientCredentialChoice),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,12 +103,12 @@ enum ClientPhase {
     Connecting,
     /// The log-in has been sent and not answered.
     LoggingIn {
-        with: LoginCredential,
+        with: ClientCredentialChoice,
         until: u64,
     },
     /// `LF` has arrived, and the next frame says the reason.
     Refused {
-        with: LoginCredential,
+        with: ClientCredentialChoice,
         until: u64,
     },
     Online {
@@ -313,7 +313,7 @@ impl ClientMachine {
         }
         let delay = self.rules.backoff.delay_ms(self.failures, least_ms, &mut self.jitter);
         self.phase = ClientPhase::Waiting { until: now.saturating_add(delay) };
-        self.out.push(ClientMachineOutput::Connection(ConnectionState::Offline {
+        self.out.push(ClientMachineOutput::Connection(ConnectionToServerState::Offline {
             reason,
             retry_in: Duration::from_millis(delay),
         }));
@@ -328,7 +328,7 @@ impl ClientMachine {
             self.out.push(ClientMachineOutput::Done(ticket, Err(Error::Ended(end.clone()))));
         }
         self.out.push(ClientMachineOutput::Disconnect);
-        self.out.push(ClientMachineOutput::Connection(ConnectionState::Ended(end)));
+        self.out.push(ClientMachineOutput::Connection(ConnectionToServerState::Ended(end)));
     }
 
     fn order(&mut self, now: u64, order: ClientMachineOrder) {
@@ -338,9 +338,9 @@ impl ClientMachine {
             ClientMachineOrder::PasswordChanged(done) => {
                 self.has_new_password = false;
                 self.out.push(ClientMachineOutput::PasswordIs(if done {
-                    LoginCredential::NewPassword
+                    ClientCredentialChoice::NewPassword
                 } else {
-                    LoginCredential::Password
+                    ClientCredentialChoice::Password
                 }));
                 if done {
                     self.has_password = true;
@@ -398,7 +398,7 @@ impl ClientMachine {
                 }
                 // A server issued this token, but this server rejects it as too large: it is not
                 // sent again.
-                if matches!(self.phase, ClientPhase::LoggingIn { with: LoginCredential::Token, .. }) {
+                if matches!(self.phase, ClientPhase::LoggingIn { with: ClientCredentialChoice::Token, .. }) {
                     self.has_token = false;
                 }
                 self.go(now, text, 0);

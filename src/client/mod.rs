@@ -61,7 +61,7 @@ mod ws;
 pub use crate::protocol::error::ErrorCode;
 pub use crate::protocol::push::PushKind;
 pub use account::ProfileChange;
-pub use connection_state::ConnectionState;
+pub use connection_state::ConnectionToServerState;
 pub use delivery::{ClientEvent, ReceivedPush};
 pub use error::{ClientEndReason, Error, RecommendedAction, ServerRefusal};
 pub use options::ClientOptions;
@@ -71,7 +71,7 @@ pub use push::Push;
 pub use sign_up::sign_up;
 pub use token::{ResumeTokenFile, ResumeTokenStore, write_private};
 
-use frames::{RequestAnswer, RequestFrame};
+use frames::{ClientMachineRequestAnswer, ClientRequestFrame};
 use machine::ClientMachineOrder;
 use shared::{ClientShared, EndClientOnDrop};
 use std::sync::Arc;
@@ -171,7 +171,7 @@ impl Client {
     /// # Errors
     /// As [`Client::begin_send`].
     pub fn begin_send_with_id(&self, id: &str, receiver: &str, text: &str) -> Result<PendingSend, Error> {
-        let request = RequestFrame::message(id, self.user(), receiver, text);
+        let request = ClientRequestFrame::message(id, self.user(), receiver, text);
         Ok(PendingSend { id: id.to_owned(), answer: self.begin(request)?, until: self.until() })
     }
 
@@ -221,12 +221,12 @@ impl Client {
         Instant::now() + self.shared.request_limit + Duration::from_secs(30)
     }
 
-    fn begin(&self, request: RequestFrame) -> Result<Receiver<Result<RequestAnswer, Error>>, Error> {
+    fn begin(&self, request: ClientRequestFrame) -> Result<Receiver<Result<ClientMachineRequestAnswer, Error>>, Error> {
         self.shared.begin(request)
     }
 
     /// Sends one request and waits for its answer.
-    fn ask(&self, request: RequestFrame) -> Result<RequestAnswer, Error> {
+    fn ask(&self, request: ClientRequestFrame) -> Result<ClientMachineRequestAnswer, Error> {
         let until = self.until();
         wait_for(&self.begin(request)?, until)
     }
@@ -240,7 +240,7 @@ impl Client {
 #[derive(Debug)]
 pub struct PendingSend {
     id: String,
-    answer: Receiver<Result<RequestAnswer, Error>>,
+    answer: Receiver<Result<ClientMachineRequestAnswer, Error>>,
     until: Instant,
 }
 
@@ -270,7 +270,10 @@ impl PendingSend {
     }
 }
 
-fn wait_for(answer: &Receiver<Result<RequestAnswer, Error>>, until: Instant) -> Result<RequestAnswer, Error> {
+fn wait_for(
+    answer: &Receiver<Result<ClientMachineRequestAnswer, Error>>,
+    until: Instant,
+) -> Result<ClientMachineRequestAnswer, Error> {
     match answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => Err(Error::TimedOut),

@@ -1,9 +1,9 @@
 //! The data that the program's threads and the client's own thread share: commands in one
 //! direction, events in the other.
 
-use super::connection_state::ConnectionState;
+use super::connection_state::ConnectionToServerState;
 use super::error::{ClientEndReason, Error};
-use super::frames::{RequestAnswer, RequestFrame};
+use super::frames::{ClientMachineRequestAnswer, ClientRequestFrame};
 use super::machine::ClientMachineOrder;
 use super::options::ClientOptions;
 use super::push::{Push, PushDedupKey};
@@ -16,10 +16,10 @@ use std::time::Duration;
 /// How many friends' presence may wait for the program.
 const PRESENCE_MAX: usize = 10_000;
 
-pub(super) type ClientRequestAnswerSender = SyncSender<Result<RequestAnswer, Error>>;
+pub(super) type ClientRequestAnswerSender = SyncSender<Result<ClientMachineRequestAnswer, Error>>;
 
 pub(super) enum ClientThreadCommand {
-    Begin(RequestFrame, ClientRequestAnswerSender),
+    Begin(ClientRequestFrame, ClientRequestAnswerSender),
     Order(ClientMachineOrder),
     DoneWith { key: PushDedupKey, message_id: String, sender: String, acked: bool },
 }
@@ -37,7 +37,7 @@ struct ClientInbox {
     pushes: VecDeque<Push>,
     bytes: usize,
     presence: BTreeMap<String, bool>,
-    connection: Option<ConnectionState>,
+    connection: Option<ConnectionToServerState>,
     online: bool,
     /// Why not.
     disconnect_reason: String,
@@ -49,10 +49,10 @@ struct ClientInbox {
 }
 
 /// One of them, taken out.
-pub(super) enum InboxEvent {
+pub(super) enum ClientInboxEvent {
     Push(Push),
     Presence { user_name: String, online: bool },
-    Connection(ConnectionState),
+    Connection(ConnectionToServerState),
 }
 
 pub(super) struct ClientShared {
@@ -97,7 +97,10 @@ impl ClientShared {
     }
 
     /// Hands a request to the client's thread; the answer comes later.
-    pub(super) fn begin(&self, request: RequestFrame) -> Result<Receiver<Result<RequestAnswer, Error>>, Error> {
+    pub(super) fn begin(
+        &self,
+        request: ClientRequestFrame,
+    ) -> Result<Receiver<Result<ClientMachineRequestAnswer, Error>>, Error> {
         let bytes = request.envelope.len();
         if bytes > self.frame_bytes_max {
             return Err(Error::TooLarge { bytes, max: self.frame_bytes_max });
@@ -159,7 +162,7 @@ impl ClientShared {
     }
 
     /// The next event for the program.
-    pub(super) fn next(&self, limit: Duration) -> Result<Option<InboxEvent>, Error> {
+    pub(super) fn next(&self, limit: Duration) -> Result<Option<ClientInboxEvent>, Error> {
         let some = |inbox: &ClientInbox| {
             !inbox.pushes.is_empty()
                 || !inbox.presence.is_empty()
@@ -168,11 +171,11 @@ impl ClientShared {
         };
         let mut inbox = self.wait(limit, some);
         if let Some(connection) = inbox.connection.take() {
-            return Ok(Some(InboxEvent::Connection(connection)));
+            return Ok(Some(ClientInboxEvent::Connection(connection)));
         }
         let presence_next = std::mem::take(&mut inbox.is_presence_next) || inbox.pushes.is_empty();
         if presence_next && let Some((user_name, online)) = inbox.presence.pop_first() {
-            return Ok(Some(InboxEvent::Presence { user_name, online }));
+            return Ok(Some(ClientInboxEvent::Presence { user_name, online }));
         }
         if let Some(push) = inbox.pushes.pop_front() {
             inbox.bytes = inbox.bytes.saturating_sub(push.bytes());
@@ -180,7 +183,7 @@ impl ClientShared {
             if std::mem::take(&mut inbox.full) {
                 self.waker.wake().ok();
             }
-            return Ok(Some(InboxEvent::Push(push)));
+            return Ok(Some(ClientInboxEvent::Push(push)));
         }
         match &inbox.ended {
             Some(end) => Err(Error::Ended(end.clone())),
@@ -215,13 +218,13 @@ impl ClientShared {
         }
     }
 
-    pub(super) fn put_connection(&self, connection: ConnectionState) {
+    pub(super) fn put_connection(&self, connection: ConnectionToServerState) {
         let mut inbox = lock(&self.inbox);
-        inbox.online = connection == ConnectionState::Online;
+        inbox.online = connection == ConnectionToServerState::Online;
         match &connection {
-            ConnectionState::Offline { reason, .. } => inbox.disconnect_reason.clone_from(reason),
-            ConnectionState::Ended(end) => inbox.ended = Some(end.clone()),
-            ConnectionState::Online => {}
+            ConnectionToServerState::Offline { reason, .. } => inbox.disconnect_reason.clone_from(reason),
+            ConnectionToServerState::Ended(end) => inbox.ended = Some(end.clone()),
+            ConnectionToServerState::Online => {}
         }
         inbox.connection = Some(connection);
         self.changed.notify_all();

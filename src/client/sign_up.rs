@@ -2,7 +2,7 @@
 
 use super::error::{Error, ServerRefusal};
 use super::frames::{self, ServerFrame};
-use super::link::{LinkReadResult, SOCKET, ServerLink};
+use super::link::{SOCKET, ServerLink, ServerLinkReadResult};
 use super::options::ClientOptions;
 use super::profile::Profile;
 use super::tls;
@@ -53,12 +53,12 @@ pub fn sign_up(options: &ClientOptions, profile: &Profile) -> Result<(), Error> 
         // answered.
         let left = until.saturating_duration_since(Instant::now());
         match progress {
-            LinkReadResult::Over(_) if verdict.failed => return Err(Error::NameTaken),
+            ServerLinkReadResult::Over(_) if verdict.failed => return Err(Error::NameTaken),
             // The request may have been written, and its answer lost.
-            LinkReadResult::Over(_) => return Err(Error::Unknown),
+            ServerLinkReadResult::Over(_) => return Err(Error::Unknown),
             _ if left.is_zero() => return Err(if verdict.failed { Error::NameTaken } else { Error::TimedOut }),
-            LinkReadResult::Some => continue,
-            LinkReadResult::Nothing => link.flush().map_err(Error::Unreachable)?,
+            ServerLinkReadResult::Some => continue,
+            ServerLinkReadResult::Nothing => link.flush().map_err(Error::Unreachable)?,
         }
         if let Err(error) = poll.poll(&mut events, Some(left))
             && error.kind() != std::io::ErrorKind::Interrupted

@@ -105,7 +105,7 @@ fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: [u8; 4]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::http::{HttpHeadResult, read_head, write_upgrade};
+    use crate::protocol::http::{ClientPortHttpHead, read_head, write_upgrade};
     use crate::protocol::ws::{WsClientReader, WsItem, WsServerDecoder, begin_text, end_text};
     use crate::protocol::ws::{write_close as server_close, write_pong as server_pong};
 
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn the_servers_own_answer_is_taken_however_it_is_cut() {
         let (_, request) = handshake();
-        let HttpHeadResult::Upgrade { accept, offers_hongyan, length } = read_head(&request) else {
+        let ClientPortHttpHead::Upgrade { accept, offers_hongyan, length } = read_head(&request) else {
             panic!("an upgrade")
         };
         assert_eq!((offers_hongyan, length), (true, request.len()));
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn another_answer_is_refused() {
         let (_, request) = handshake();
-        let HttpHeadResult::Upgrade { accept, .. } = read_head(&request) else { panic!("an upgrade") };
+        let ClientPortHttpHead::Upgrade { accept, .. } = read_head(&request) else { panic!("an upgrade") };
         let mut good = Vec::new();
         write_upgrade(&mut good, &accept, true);
         let good = String::from_utf8(good).unwrap();

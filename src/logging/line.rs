@@ -86,15 +86,19 @@ impl LogLine {
 
     fn escaped(&mut self, value: fmt::Arguments<'_>) {
         let quotes = self.format == LogLineEscaping::Json;
-        let mut escaped =
-            EscapingWriter { format: self.format, quotes, bytes_left: Some(TEXT_BYTES_MAX), out: &mut self.text };
+        let mut escaped = LogLineEscapingWriter {
+            format: self.format,
+            quotes,
+            bytes_left: Some(TEXT_BYTES_MAX),
+            out: &mut self.text,
+        };
         escaped.write_fmt(value).unwrap_or(());
     }
 
     /// A value in a line of text: as it is if it is a plain word, or else in quotes.
     fn text_value(&mut self, value: &Value<'_>) {
         let from = self.text.len();
-        let mut escaped = EscapingWriter {
+        let mut escaped = LogLineEscapingWriter {
             format: LogLineEscaping::Text,
             quotes: true,
             bytes_left: Some(TEXT_BYTES_MAX),
@@ -129,7 +133,7 @@ impl<'kvs> VisitSource<'kvs> for LogLine {
 }
 
 /// Writes arbitrary text into a line, escaped.
-struct EscapingWriter<'a> {
+struct LogLineEscapingWriter<'a> {
     format: LogLineEscaping,
     /// Quotes and backslashes are escaped as well.
     quotes: bool,
@@ -138,7 +142,7 @@ struct EscapingWriter<'a> {
     out: &'a mut String,
 }
 
-impl fmt::Write for EscapingWriter<'_> {
+impl fmt::Write for LogLineEscapingWriter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for char in text.chars() {
             let Some(left) = self.bytes_left else { return Ok(()) };

@@ -19,7 +19,7 @@ pub(super) fn count_lost_line() {
     LINES_LOST.fetch_add(1, Ordering::Relaxed);
 }
 
-pub(super) struct LogSink<W> {
+pub(super) struct LossReportingLogWriter<W> {
     out: W,
     /// The last line was written only partly.
     has_partial_line: bool,
@@ -31,7 +31,7 @@ pub(super) struct LogSink<W> {
     overflowed_lines: u64,
 }
 
-impl<W: Write> LogSink<W> {
+impl<W: Write> LossReportingLogWriter<W> {
     pub(super) fn new(out: W) -> Self {
         Self { out, has_partial_line: false, failed_lines: 0, last_error: ErrorKind::Other, overflowed_lines: 0 }
     }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn lines_that_a_full_disk_did_not_take_are_counted_and_said() {
         let before = lines_lost();
-        let mut sink = LogSink::new(SmallDisk { written: Vec::new(), room: 9 });
+        let mut sink = LossReportingLogWriter::new(SmallDisk { written: Vec::new(), room: 9 });
         for line in ["first\n", "second\n", "third\n"] {
             sink.line(line.as_bytes(), false);
         }
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn lines_that_did_not_fit_while_the_disk_was_full_are_said_later() {
-        let mut sink = LogSink::new(SmallDisk { written: Vec::new(), room: 0 });
+        let mut sink = LossReportingLogWriter::new(SmallDisk { written: Vec::new(), room: 0 });
         sink.line(b"first\n", false);
         sink.note_overflow(7, false);
         sink.line(b"second\n", false);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_say_it_as_well() {
-        let mut sink = LogSink::new(SmallDisk { written: Vec::new(), room: 0 });
+        let mut sink = LossReportingLogWriter::new(SmallDisk { written: Vec::new(), room: 0 });
         sink.line(b"lost\n", true);
         sink.out.room = 1_000;
         sink.finish(true);

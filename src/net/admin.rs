@@ -4,7 +4,7 @@
 //! its one answer, and may have given up.
 
 use super::census::ConnectionCounts;
-use super::counters::Counters;
+use super::counters::ConnectionHubCounters;
 use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
 use crate::bus::BusFigures;
@@ -29,18 +29,18 @@ pub(super) const CALLS_PER_TURN: usize = 4;
 
 /// A question or order of a caller.
 #[derive(Debug)]
-pub enum LoopQuestion {
-    /// The numbers of the shell and the core. → [`LoopAnswer::Snapshot`]
+pub enum AdminLoopQuestion {
+    /// The numbers of the shell and the core. → [`AdminLoopAnswer::Snapshot`]
     Snapshot,
-    /// A request to the core. → [`LoopAnswer::Core`] or [`LoopAnswer::Busy`]
+    /// A request to the core. → [`AdminLoopAnswer::Core`] or [`AdminLoopAnswer::Busy`]
     Core(AdminRequest),
-    /// How the nodes of the cluster are. → [`LoopAnswer::Nodes`]
+    /// How the nodes of the cluster are. → [`AdminLoopAnswer::Nodes`]
     Nodes,
 }
 
-/// The answer to a [`LoopQuestion`].
+/// The answer to a [`AdminLoopQuestion`].
 #[derive(Debug)]
-pub enum LoopAnswer {
+pub enum AdminLoopAnswer {
     /// The numbers of this moment.
     Snapshot(Box<ServerSnapshot>),
     /// How they are; `None`: the server is no node of a cluster.
@@ -79,7 +79,7 @@ pub struct ServerSnapshot {
     /// The health, as the public port reports it.
     pub health: ServerHealth,
     /// The counters of connections.
-    pub counters: Counters,
+    pub counters: ConnectionHubCounters,
     /// The totals of messages.
     pub totals: MessageTotals,
     /// The gauges of the core.
@@ -112,7 +112,7 @@ pub struct ServerSnapshot {
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoopCallError {
+pub enum AdminLoopCallError {
     /// Too many callers wait.
     Busy,
     /// It did not come in time.
@@ -122,58 +122,58 @@ pub enum LoopCallError {
 }
 
 #[derive(Debug)]
-struct LoopCall {
-    question: LoopQuestion,
-    reply: SyncSender<LoopAnswer>,
+struct AdminLoopCall {
+    question: AdminLoopQuestion,
+    reply: SyncSender<AdminLoopAnswer>,
 }
 
 /// The callers' side of the channel to the loop.
 #[derive(Clone)]
-pub struct LoopCaller {
-    calls: SyncSender<LoopCall>,
+pub struct AdminLoopCaller {
+    calls: SyncSender<AdminLoopCall>,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl std::fmt::Debug for LoopCaller {
+impl std::fmt::Debug for AdminLoopCaller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoopCaller").finish_non_exhaustive()
+        f.debug_struct("AdminLoopCaller").finish_non_exhaustive()
     }
 }
 
-impl LoopCaller {
+impl AdminLoopCaller {
     /// Asks the loop, and waits for the answer.
     ///
     /// # Errors
     /// Why there is no answer.
-    pub fn ask(&self, question: LoopQuestion, within: Duration) -> Result<LoopAnswer, LoopCallError> {
+    pub fn ask(&self, question: AdminLoopQuestion, within: Duration) -> Result<AdminLoopAnswer, AdminLoopCallError> {
         let (reply, answer) = sync_channel(1);
-        self.calls.try_send(LoopCall { question, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => LoopCallError::Busy,
-            TrySendError::Disconnected(_) => LoopCallError::Gone,
+        self.calls.try_send(AdminLoopCall { question, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => AdminLoopCallError::Busy,
+            TrySendError::Disconnected(_) => AdminLoopCallError::Gone,
         })?;
         (self.wake)();
         match answer.recv_timeout(within) {
-            Ok(LoopAnswer::Busy) => Err(LoopCallError::Busy),
+            Ok(AdminLoopAnswer::Busy) => Err(AdminLoopCallError::Busy),
             Ok(told) => Ok(told),
-            Err(RecvTimeoutError::Timeout) => Err(LoopCallError::Late),
-            Err(RecvTimeoutError::Disconnected) => Err(LoopCallError::Gone),
+            Err(RecvTimeoutError::Timeout) => Err(AdminLoopCallError::Late),
+            Err(RecvTimeoutError::Disconnected) => Err(AdminLoopCallError::Gone),
         }
     }
 }
 
 /// The loop's side of the channel.
 #[derive(Debug)]
-pub struct LoopCallReceiver {
-    calls: Receiver<LoopCall>,
+pub struct AdminLoopCallReceiver {
+    calls: Receiver<AdminLoopCall>,
     waiting_max: usize,
 }
 
 /// A channel for at most `callers_max` callers at a time. `wake` wakes the loop.
 #[must_use]
-pub fn channel(callers_max: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (LoopCaller, LoopCallReceiver) {
+pub fn channel(callers_max: usize, wake: Arc<dyn Fn() + Send + Sync>) -> (AdminLoopCaller, AdminLoopCallReceiver) {
     let (sender, calls) = sync_channel(callers_max.max(1));
     // A caller that has given up leaves its call until the core answers it.
-    (LoopCaller { calls: sender, wake }, LoopCallReceiver { calls, waiting_max: 4 * callers_max.max(1) })
+    (AdminLoopCaller { calls: sender, wake }, AdminLoopCallReceiver { calls, waiting_max: 4 * callers_max.max(1) })
 }
 
 /// The parts of a snapshot that only the loop knows.
@@ -187,22 +187,24 @@ pub(super) struct LoopFigures<'a> {
 /// The calls that wait for the core.
 #[derive(Debug, Default)]
 pub(super) struct PendingAdminCalls {
-    waiting: HashMap<AdminTicket, SyncSender<LoopAnswer>>,
+    waiting: HashMap<AdminTicket, SyncSender<AdminLoopAnswer>>,
     last_ticket: u64,
 }
 
 impl<S: NonblockingStream> ConnectionHub<S> {
     /// Takes some of the waiting calls. `true`: there may be more.
-    pub(super) fn take_calls(&mut self, calls: &LoopCallReceiver, of_loop: &LoopFigures<'_>) -> bool {
+    pub(super) fn take_calls(&mut self, calls: &AdminLoopCallReceiver, of_loop: &LoopFigures<'_>) -> bool {
         for _ in 0..CALLS_PER_TURN {
-            let Ok(LoopCall { question, reply }) = calls.calls.try_recv() else { return false };
+            let Ok(AdminLoopCall { question, reply }) = calls.calls.try_recv() else { return false };
             match question {
-                LoopQuestion::Snapshot => give(&reply, LoopAnswer::Snapshot(Box::new(self.snapshot(of_loop)))),
-                LoopQuestion::Nodes => give(&reply, LoopAnswer::Nodes(self.nodes())),
-                LoopQuestion::Core(_) if self.admin_calls.waiting.len() >= calls.waiting_max => {
-                    give(&reply, LoopAnswer::Busy)
+                AdminLoopQuestion::Snapshot => {
+                    give(&reply, AdminLoopAnswer::Snapshot(Box::new(self.snapshot(of_loop))))
                 }
-                LoopQuestion::Core(request) => {
+                AdminLoopQuestion::Nodes => give(&reply, AdminLoopAnswer::Nodes(self.nodes())),
+                AdminLoopQuestion::Core(_) if self.admin_calls.waiting.len() >= calls.waiting_max => {
+                    give(&reply, AdminLoopAnswer::Busy)
+                }
+                AdminLoopQuestion::Core(request) => {
                     self.admin_calls.last_ticket += 1;
                     let ticket = AdminTicket(self.admin_calls.last_ticket);
                     self.admin_calls.waiting.insert(ticket, reply);
@@ -225,8 +227,8 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         };
         let (node, names) = (self.nodes.this_node(), self.nodes.directory());
         let addresses = conns.into_iter().map(|id| self.address_of(id)).collect();
-        if let Err(TrySendError::Disconnected(LoopAnswer::Core { answer, .. })) =
-            reply.try_send(LoopAnswer::Core { answer, addresses, node, names })
+        if let Err(TrySendError::Disconnected(AdminLoopAnswer::Core { answer, .. })) =
+            reply.try_send(AdminLoopAnswer::Core { answer, addresses, node, names })
         {
             // No answer contains a secret.
             log::info!("admin: a request that was answered too late has ended: {answer:?}");
@@ -270,6 +272,6 @@ impl<S: NonblockingStream> ConnectionHub<S> {
 }
 
 /// Gives an answer to a caller, unless the caller has given up.
-fn give(reply: &SyncSender<LoopAnswer>, told: LoopAnswer) {
+fn give(reply: &SyncSender<AdminLoopAnswer>, told: AdminLoopAnswer) {
     reply.try_send(told).unwrap_or(());
 }

@@ -29,12 +29,12 @@ pub(super) struct SettledAddress {
 
 /// The addresses of all connections.
 #[derive(Debug)]
-pub(super) struct ClientAddresses {
+pub(super) struct ClientAddressRegistry {
     per_address: ConnectionsPerAddress,
     pub(super) proxied: ProxiedConnections,
 }
 
-impl ClientAddresses {
+impl ClientAddressRegistry {
     /// No connections; at most `conns_max` from one address. `hash_key` should be random.
     #[must_use]
     pub(super) fn new(conns_max: usize, hash_key: [u64; 2]) -> Self {
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_client_counts_until_it_is_removed_or_not_opened_after_all() {
-        let mut addresses = ClientAddresses::new(1, [1, 2]);
+        let mut addresses = ClientAddressRegistry::new(1, [1, 2]);
         let address_key = key(addresses.admit(CLIENT));
         assert!(address_key.is_some() && addresses.admit(CLIENT).is_none());
         addresses.remove(ID, address_key);
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_connection_of_a_proxy_counts_once_and_as_soon_as_its_client_is_known() {
-        let mut addresses = ClientAddresses::new(1, [1, 2]);
+        let mut addresses = ClientAddressRegistry::new(1, [1, 2]);
         addresses.proxied.trust(Networks::parse("198.51.100.1").unwrap());
         for slot in 1..=3 {
             let Some(ConnectionPermit::Proxy(proxy)) = addresses.admit(PROXY) else { panic!("it is trusted") };

@@ -7,7 +7,7 @@ use super::deadlines::OutputStallCheckResult;
 use super::hub::ConnectionHub;
 use super::output::SocketWriteResult;
 use super::socket::NonblockingStream;
-use super::state::{ConnectionListFlags, FinalOutputMode, WriteState};
+use super::state::{ConnectionListFlags, ConnectionWriteState, FinalOutputMode};
 use super::wire::{ConnInputDecoder, Framing};
 use crate::chat::contract::{ConnId, CoreInput};
 use std::collections::HashSet;
@@ -155,14 +155,14 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     fn advance_closing(&mut self, id: ConnId, shared: &mut [u8]) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return true };
         match conn.write {
-            WriteState::Free | WriteState::Blocked => return true,
-            WriteState::Dead => return false,
-            WriteState::Closing(last_words) => match conn.flush_last(&mut self.buffers) {
+            ConnectionWriteState::Free | ConnectionWriteState::Blocked => return true,
+            ConnectionWriteState::Dead => return false,
+            ConnectionWriteState::Closing(last_words) => match conn.flush_last(&mut self.buffers) {
                 Ok(SocketWriteResult::All) => {
                     if conn.socket.end_writing().is_err() {
                         return false;
                     }
-                    conn.write = WriteState::Ended;
+                    conn.write = ConnectionWriteState::Ended;
                     conn.debt_us = 0;
                     conn.tls = None;
                     conn.count_input(&mut self.memory.input_bytes);
@@ -172,14 +172,14 @@ impl<S: NonblockingStream> ConnectionHub<S> {
                 Ok(SocketWriteResult::Blocked) => {
                     if last_words == FinalOutputMode::Reason {
                         conn.output.keep_last_frames(LAST_WORDS_BYTES_MAX, &mut self.buffers.spare);
-                        conn.write = WriteState::Closing(FinalOutputMode::Everything);
+                        conn.write = ConnectionWriteState::Closing(FinalOutputMode::Everything);
                     }
                 }
                 Err(_) => return false,
             },
-            WriteState::Ended => {}
+            ConnectionWriteState::Ended => {}
         }
-        let ended = conn.write == WriteState::Ended;
+        let ended = conn.write == ConnectionWriteState::Ended;
         if ended && conn.read.has_ended() {
             return false;
         }

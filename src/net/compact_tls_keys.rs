@@ -104,12 +104,12 @@ fn copy(key: &AeadKey) -> Option<AeadKey> {
 }
 
 /// Expands a key into the library's cipher for one record.
-trait CompactKeyExpander: Send + Sync {
+trait CompactTlsKeyExpander: Send + Sync {
     fn encrypter(&self) -> Result<Box<dyn MessageEncrypter>, Error>;
     fn decrypter(&self) -> Result<Box<dyn MessageDecrypter>, Error>;
 }
 
-impl CompactKeyExpander for CompactTlsTrafficKey<dyn Tls13AeadAlgorithm> {
+impl CompactTlsKeyExpander for CompactTlsTrafficKey<dyn Tls13AeadAlgorithm> {
     fn encrypter(&self) -> Result<Box<dyn MessageEncrypter>, Error> {
         Ok(self.cipher.encrypter(self.key()?, Iv::from(self.iv)))
     }
@@ -119,7 +119,7 @@ impl CompactKeyExpander for CompactTlsTrafficKey<dyn Tls13AeadAlgorithm> {
     }
 }
 
-impl CompactKeyExpander for CompactTlsTrafficKey<dyn Tls12AeadAlgorithm> {
+impl CompactTlsKeyExpander for CompactTlsTrafficKey<dyn Tls12AeadAlgorithm> {
     fn encrypter(&self) -> Result<Box<dyn MessageEncrypter>, Error> {
         let (iv, extra) = self.ivs();
         Ok(self.cipher.encrypter(self.key()?, iv, extra))
@@ -133,7 +133,7 @@ impl CompactKeyExpander for CompactTlsTrafficKey<dyn Tls12AeadAlgorithm> {
 
 impl<A: ?Sized> MessageEncrypter for CompactTlsTrafficKey<A>
 where
-    Self: CompactKeyExpander,
+    Self: CompactTlsKeyExpander,
 {
     fn encrypt(&mut self, message: OutboundPlainMessage<'_>, seq: u64) -> Result<OutboundOpaqueMessage, Error> {
         self.encrypter()?.encrypt(message, seq)
@@ -146,7 +146,7 @@ where
 
 impl<A: ?Sized> MessageDecrypter for CompactTlsTrafficKey<A>
 where
-    Self: CompactKeyExpander,
+    Self: CompactTlsKeyExpander,
 {
     fn decrypt<'a>(&mut self, message: InboundOpaqueMessage<'a>, seq: u64) -> Result<InboundPlainMessage<'a>, Error> {
         self.decrypter()?.decrypt(message, seq)

@@ -4,7 +4,7 @@ use super::buffers::SharedBuffers;
 use super::counters::CloseCause;
 use super::output::{PendingOutput, SocketWriteResult, SpareBuffers};
 use super::socket::NonblockingStream;
-use super::state::{ConnectionListFlags, ConnectionReadState, WriteState};
+use super::state::{ConnectionListFlags, ConnectionReadState, ConnectionWriteState};
 use super::tls::{SharedTlsReadBuffers, TlsDecryptResult, TlsSession, TlsSocketWriter};
 use super::unused_input::UnusedInput;
 use super::wire::{ConnInputDecoder, Framing};
@@ -101,7 +101,7 @@ pub struct Conn<S> {
     /// The state of its reading side.
     pub read: ConnectionReadState,
     /// The state of its writing side.
-    pub write: WriteState,
+    pub write: ConnectionWriteState,
     /// The reasons why its input waits.
     pub input_waits: InputWaitReasons,
     /// Work that it used beyond its quantum, in µs. After its close: all work that was spent on it
@@ -129,7 +129,7 @@ impl<S: NonblockingStream> Conn<S> {
             output: PendingOutput::default(),
             last_input_ms: now_ms,
             read: ConnectionReadState::default(),
-            write: WriteState::default(),
+            write: ConnectionWriteState::default(),
             input_waits: InputWaitReasons::default(),
             debt_us: 0,
             lists: ConnectionListFlags::default(),
@@ -338,8 +338,8 @@ impl<S: NonblockingStream> Conn<S> {
     pub fn begin_close(&mut self, cause: CloseCause, spare: &mut SpareBuffers) {
         self.input = None;
         self.decoder = ConnInputDecoder::default();
-        self.write = WriteState::after_close(cause);
-        if self.write == WriteState::Dead {
+        self.write = ConnectionWriteState::after_close(cause);
+        if self.write == ConnectionWriteState::Dead {
             self.output.clear(spare);
         } else if self.framing == Framing::WebSocket {
             self.framing.write_close(cause, self.output.tail(spare));

@@ -150,7 +150,7 @@ impl CloseCause {
 
 /// The counts since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct ConnectionHubCounters {
     /// Connections that were taken.
     pub accepted: u64,
     /// Connections that were closed at once because of the limit on connections.
@@ -172,7 +172,7 @@ pub struct Counters {
     closed_by_cause: [u64; CloseCause::ALL.len()],
 }
 
-impl Counters {
+impl ConnectionHubCounters {
     /// Counts a close.
     pub fn count_close(&mut self, cause: CloseCause) {
         self.closed_by_cause[cause.index()] += 1;
@@ -185,7 +185,7 @@ impl Counters {
     }
 }
 
-impl fmt::Display for Counters {
+impl fmt::Display for ConnectionHubCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             accepted,
@@ -221,7 +221,7 @@ mod tests {
         for (index, cause) in CloseCause::ALL.into_iter().enumerate() {
             assert_eq!(cause.index(), index);
         }
-        let mut counters = Counters::default();
+        let mut counters = ConnectionHubCounters::default();
         counters.count_close(CloseCause::SlowReader);
         assert_eq!(counters.closed(CloseCause::SlowReader), 1);
         assert!(counters.to_string().ends_with("; slow reader: 1"), "{counters}");

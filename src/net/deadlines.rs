@@ -44,7 +44,7 @@ pub(super) enum OutputStallCheckResult {
 
 /// The deadlines of all connections.
 #[derive(Debug)]
-pub(super) struct ConnectionDeadlines {
+pub(super) struct ConnDeadlineQueues {
     handshake_timeout_ms: u64,
     output_timeout_ms: u64,
     /// Closing connections whose last frames wait.
@@ -59,7 +59,7 @@ pub(super) struct ConnectionDeadlines {
     last_output: HashMap<ConnId, OutputStallWatch>,
 }
 
-impl ConnectionDeadlines {
+impl ConnDeadlineQueues {
     /// No deadlines yet.
     #[must_use]
     pub(super) fn new(handshake_timeout_ms: u64, output_timeout_ms: u64) -> Self {
@@ -197,8 +197,8 @@ mod tests {
     const HANDSHAKE_MS: u64 = 10_000;
     const OUTPUT_MS: u64 = 60_000;
 
-    fn deadlines() -> ConnectionDeadlines {
-        ConnectionDeadlines::new(HANDSHAKE_MS, OUTPUT_MS)
+    fn deadlines() -> ConnDeadlineQueues {
+        ConnDeadlineQueues::new(HANDSHAKE_MS, OUTPUT_MS)
     }
 
     const fn id(slot: u32) -> ConnId {

@@ -16,7 +16,7 @@ use super::wire::Framing;
 use crate::chat::contract::ConnId;
 
 use crate::protocol::error::ErrorCode;
-use crate::protocol::http::{self, HttpRefusal};
+use crate::protocol::http::{self, ClientPortHttpRefusal};
 use crate::protocol::reply::{Reply, write_reply};
 use crate::protocol::request::JsonContentForm;
 use std::sync::Arc;
@@ -176,7 +176,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     pub(super) fn refuse_plain(&mut self, id: ConnId, framing: Framing, bytes: &[u8]) {
         if framing == Framing::Http {
             let no_body = http::wants_no_body(bytes);
-            self.answer(id, |out| http::write_refusal(out, HttpRefusal::TlsOnly, no_body));
+            self.answer(id, |out| http::write_refusal(out, ClientPortHttpRefusal::TlsOnly, no_body));
         } else {
             let reply = Reply::Error { code: ErrorCode::Forbidden, explanation: TLS_ONLY };
             self.write(id, true, |out| write_reply(out, JsonContentForm::Text, "", &reply));

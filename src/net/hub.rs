@@ -4,13 +4,13 @@
 use super::admin::PendingAdminCalls;
 use super::buffers::SharedBuffers;
 use super::census::ConnectionCounts;
-use super::client_addresses::ClientAddresses;
+use super::client_addresses::ClientAddressRegistry;
 pub use super::client_addresses::ConnectionPermit;
 use super::cluster::InterNodeChannels;
 use super::conn::{Conn, InputWaitReasons};
 use super::conns::Conns;
-use super::counters::{CloseCause, Counters};
-use super::deadlines::ConnectionDeadlines;
+use super::counters::{CloseCause, ConnectionHubCounters};
+use super::deadlines::ConnDeadlineQueues;
 use super::handshakes::TlsOffer;
 use super::line_rates::LogRateLimits;
 use super::memory::MemoryBudgetTracker;
@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 /// The limits of connections.
 #[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
+pub struct ConnectionHubLimits {
     /// The largest envelope.
     pub frame_bytes_max: usize,
     /// Unwritten output beyond which a connection is closed.
@@ -60,15 +60,15 @@ pub struct ConnectionLimits {
 pub struct ConnectionHub<S> {
     pub(super) conns: Conns<Conn<S>>,
     pub(super) chat: ChatCore,
-    pub(super) bounds: ConnectionLimits,
-    pub(super) counters: Counters,
+    pub(super) bounds: ConnectionHubLimits,
+    pub(super) counters: ConnectionHubCounters,
     pub(super) clock: TurnClock,
     pub(super) buffers: SharedBuffers,
-    pub(super) deadlines: ConnectionDeadlines,
+    pub(super) deadlines: ConnDeadlineQueues,
     actions: Vec<CoreAction>,
     /// The connections that have work.
     pub(super) work: TurnWork,
-    pub(super) addresses: ClientAddresses,
+    pub(super) addresses: ClientAddressRegistry,
     pub(super) web: WebSettings,
     jobs: Vec<(JobTicket, Job)>,
     pub(super) stop: StopProgress,
@@ -84,18 +84,18 @@ pub struct ConnectionHub<S> {
 impl<S: NonblockingStream> ConnectionHub<S> {
     /// A hub without connections. `hash_key` should be random.
     #[must_use]
-    pub fn new(chat: ChatCore, bounds: ConnectionLimits, hash_key: [u64; 2]) -> Self {
+    pub fn new(chat: ChatCore, bounds: ConnectionHubLimits, hash_key: [u64; 2]) -> Self {
         Self {
             conns: Conns::default(),
             chat,
             bounds,
-            counters: Counters::default(),
+            counters: ConnectionHubCounters::default(),
             clock: TurnClock::default(),
             buffers: SharedBuffers::default(),
-            deadlines: ConnectionDeadlines::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
+            deadlines: ConnDeadlineQueues::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
             actions: Vec::new(),
             work: TurnWork::default(),
-            addresses: ClientAddresses::new(bounds.conns_per_address_max, hash_key),
+            addresses: ClientAddressRegistry::new(bounds.conns_per_address_max, hash_key),
             web: WebSettings::default(),
             jobs: Vec::new(),
             stop: StopProgress::default(),
@@ -152,12 +152,12 @@ impl<S: NonblockingStream> ConnectionHub<S> {
 
     /// The counters so far.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &ConnectionHubCounters {
         &self.counters
     }
 
     /// The counters, for counting events before a connection exists.
-    pub fn counters_mut(&mut self) -> &mut Counters {
+    pub fn counters_mut(&mut self) -> &mut ConnectionHubCounters {
         &mut self.counters
     }
 

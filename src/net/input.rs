@@ -8,13 +8,13 @@ use super::socket::NonblockingStream;
 use super::state::{ConnectionListFlags, ConnectionReadState};
 use super::turn_work::{BYTE, ESCAPE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, PARSED_BYTE, READ};
 use super::unused_input::UnusedInput;
-use super::web::AfterHead;
+use super::web::ClientPortHttpNextStep;
 use super::wire::{ConnInputDecoder, Framing, SniffedProtocol, sniff};
 use crate::chat::contract::{ConnId, CoreInput};
 use crate::protocol::envelope;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::request::{BadInput, ClientRequest};
-use crate::protocol::split::{self, JsonEnvelopeSplitResult, JsonEnvelopeSplitter};
+use crate::protocol::split::{self, JsonEnvelopeStreamItem, JsonEnvelopeStreamSplitter};
 use crate::protocol::ws::{self, WsItem, WsServerDecoder};
 
 /// The largest number of reads of one connection in one turn; a connection with more input
@@ -23,7 +23,7 @@ const READS_PER_TURN: usize = 4;
 
 /// The result of handing an envelope in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ClientInputOutcome {
+enum EnvelopeToCoreResult {
     /// The core got a request.
     Readable,
     /// The core was told that it is not a JSON object.
@@ -160,22 +160,22 @@ impl<S: NonblockingStream> ConnectionHub<S> {
                     }
                 },
                 ConnInputDecoder::Http => match self.decode_head(id, &bytes[used..]) {
-                    AfterHead::WebSocket(length) => {
+                    ClientPortHttpNextStep::WebSocket(length) => {
                         used += length;
                         *decoder = ConnInputDecoder::Ws(None);
                         self.set_framing(id, Framing::WebSocket);
                     }
-                    AfterHead::File(sending) => {
+                    ClientPortHttpNextStep::File(sending) => {
                         *decoder = ConnInputDecoder::File(sending);
                         return bytes.len();
                     }
-                    AfterHead::Nothing => return used,
+                    ClientPortHttpNextStep::Nothing => return used,
                 },
                 ConnInputDecoder::File(_) => return bytes.len(),
                 // Between two envelopes there is no state to keep, so most connections need no
                 // memory for it.
                 ConnInputDecoder::Raw(kept) => {
-                    let mut raw = kept.take().map_or_else(JsonEnvelopeSplitter::default, |raw| *raw);
+                    let mut raw = kept.take().map_or_else(JsonEnvelopeStreamSplitter::default, |raw| *raw);
                     used += self.decode_raw(id, &mut raw, &bytes[used..]);
                     *kept = (!raw.is_between_envelopes()).then(|| Box::new(raw));
                     return used;
@@ -197,7 +197,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         self.count_changed(id);
     }
 
-    fn decode_raw(&mut self, id: ConnId, raw: &mut JsonEnvelopeSplitter, bytes: &[u8]) -> usize {
+    fn decode_raw(&mut self, id: ConnId, raw: &mut JsonEnvelopeStreamSplitter, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         loop {
             let pause = self.input_pause(id);
@@ -223,24 +223,24 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             let item = raw.next(&mut rest, self.bounds.frame_bytes_max);
             self.work.spend(ODD_BYTE * (before - rest.len()) as i64);
             let outcome = match item {
-                JsonEnvelopeSplitResult::More => break,
-                JsonEnvelopeSplitResult::Envelope(envelope) => match self.on_envelope(id, envelope, pause) {
-                    ClientInputOutcome::Paused => {
+                JsonEnvelopeStreamItem::More => break,
+                JsonEnvelopeStreamItem::Envelope(envelope) => match self.on_envelope(id, envelope, pause) {
+                    EnvelopeToCoreResult::Paused => {
                         self.buffers.keep_envelope(|out| out.extend_from_slice(envelope));
                         break;
                     }
                     outcome => outcome,
                 },
-                JsonEnvelopeSplitResult::Bad => {
+                JsonEnvelopeStreamItem::Bad => {
                     self.on_bad_input(id, ErrorCode::BadJson, NOT_JSON);
-                    ClientInputOutcome::Readable
+                    EnvelopeToCoreResult::Readable
                 }
-                JsonEnvelopeSplitResult::TooLarge => {
+                JsonEnvelopeStreamItem::TooLarge => {
                     self.on_bad_input(id, ErrorCode::TooLarge, TOO_LARGE);
                     break;
                 }
             };
-            if outcome == ClientInputOutcome::Unreadable {
+            if outcome == EnvelopeToCoreResult::Unreadable {
                 raw.skip_line();
             }
         }
@@ -261,7 +261,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             match item {
                 WsItem::More => break,
                 WsItem::Text(envelope) => {
-                    if self.on_text(id, envelope, pause) == ClientInputOutcome::Paused {
+                    if self.on_text(id, envelope, pause) == EnvelopeToCoreResult::Paused {
                         self.buffers.keep_envelope(|out| ws::write_as_client(out, envelope));
                         break;
                     }
@@ -315,18 +315,18 @@ impl<S: NonblockingStream> ConnectionHub<S> {
 
     /// Hands one envelope to the core.
     #[inline(never)]
-    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], pause: InputPauseLevel) -> ClientInputOutcome {
+    fn on_envelope(&mut self, id: ConnId, bytes: &[u8], pause: InputPauseLevel) -> EnvelopeToCoreResult {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.on_text(id, text, pause),
             Err(_) => {
                 self.on_bad_input(id, ErrorCode::BadJson, envelope::NOT_UTF8);
-                ClientInputOutcome::Unreadable
+                EnvelopeToCoreResult::Unreadable
             }
         }
     }
 
     /// Like `on_envelope`, for an envelope that is known to be UTF-8.
-    fn on_text(&mut self, id: ConnId, text: &str, pause: InputPauseLevel) -> ClientInputOutcome {
+    fn on_text(&mut self, id: ConnId, text: &str, pause: InputPauseLevel) -> EnvelopeToCoreResult {
         if let Some(request) = envelope::read_fast_text(text) {
             self.work.spend(INPUT);
             return self.on_request(id, Ok(request), pause);
@@ -348,17 +348,17 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         id: ConnId,
         input: Result<ClientRequest<'_>, BadInput>,
         pause: InputPauseLevel,
-    ) -> ClientInputOutcome {
+    ) -> EnvelopeToCoreResult {
         if pause == InputPauseLevel::RequestsPaused
             && input.as_ref().is_ok_and(|request| !request.passes_paused_requests())
         {
             self.stall_input(id);
-            return ClientInputOutcome::Paused;
+            return EnvelopeToCoreResult::Paused;
         }
         let unreadable = matches!(&input, Err(fault) if fault.code == ErrorCode::BadJson);
         self.note_input_time(id);
         self.dispatch(CoreInput::Input { conn: id, input });
-        if unreadable { ClientInputOutcome::Unreadable } else { ClientInputOutcome::Readable }
+        if unreadable { EnvelopeToCoreResult::Unreadable } else { EnvelopeToCoreResult::Readable }
     }
 
     #[cold]

@@ -4,7 +4,7 @@
 /// The kinds of log lines about clients. Each has a budget of its own, so that no kind hides
 /// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClientLogLineKind {
+pub(super) enum LogRateLimitKind {
     LoggedIn,
     WrongPassword,
     LogInRefused,
@@ -20,7 +20,7 @@ pub(super) enum ClientLogLineKind {
     ConnectionRefused,
 }
 
-impl ClientLogLineKind {
+impl LogRateLimitKind {
     /// All of them.
     pub(super) const ALL: [Self; 13] = [
         Self::LoggedIn,
@@ -66,7 +66,7 @@ const US_PER_S: u64 = 1_000_000;
 
 /// The rate limit of one kind.
 #[derive(Clone, Copy, Debug, Default)]
-struct ClientLogLineRate {
+struct LogRateLimit {
     /// When the budget is full again.
     clean_at_us: u64,
     omitted: u64,
@@ -76,7 +76,7 @@ struct ClientLogLineRate {
 #[derive(Debug)]
 pub(super) struct LogRateLimits {
     every_us: u64,
-    rates: [ClientLogLineRate; ClientLogLineKind::ALL.len()],
+    rates: [LogRateLimit; LogRateLimitKind::ALL.len()],
     /// When the next line with counts is due.
     due_ms: Option<u64>,
 }
@@ -95,7 +95,7 @@ impl LogRateLimits {
     }
 
     /// May one more line of this kind be written? If not, it is counted.
-    pub(super) fn admit(&mut self, kind: ClientLogLineKind, now_ms: u64) -> bool {
+    pub(super) fn admit(&mut self, kind: LogRateLimitKind, now_ms: u64) -> bool {
         let (rate, now_us) = (&mut self.rates[kind as usize], now_ms.saturating_mul(1_000));
         let clean_at_us = rate.clean_at_us.max(now_us) + self.every_us;
         if clean_at_us <= now_us + BURST_S * US_PER_S {
@@ -113,9 +113,9 @@ impl LogRateLimits {
     }
 
     /// How many lines of each kind were left out since the last call.
-    pub(super) fn take_omitted(&mut self) -> [(ClientLogLineKind, u64); ClientLogLineKind::ALL.len()] {
+    pub(super) fn take_omitted(&mut self) -> [(LogRateLimitKind, u64); LogRateLimitKind::ALL.len()] {
         self.due_ms = None;
-        ClientLogLineKind::ALL.map(|kind| (kind, std::mem::take(&mut self.rates[kind as usize].omitted)))
+        LogRateLimitKind::ALL.map(|kind| (kind, std::mem::take(&mut self.rates[kind as usize].omitted)))
     }
 }
 
@@ -126,28 +126,28 @@ mod tests {
     #[test]
     fn a_burst_then_so_many_a_second_and_each_kind_for_itself() {
         let mut rates = LogRateLimits::new(10);
-        let burst = (0..1_000).filter(|_| rates.admit(ClientLogLineKind::WrongPassword, 5)).count();
+        let burst = (0..1_000).filter(|_| rates.admit(LogRateLimitKind::WrongPassword, 5)).count();
         assert_eq!(burst, 100);
-        assert!(rates.admit(ClientLogLineKind::LoggedIn, 5), "another kind");
-        let admitted = (0..10_000).filter(|at_ms| rates.admit(ClientLogLineKind::WrongPassword, 6 + at_ms)).count();
+        assert!(rates.admit(LogRateLimitKind::LoggedIn, 5), "another kind");
+        let admitted = (0..10_000).filter(|at_ms| rates.admit(LogRateLimitKind::WrongPassword, 6 + at_ms)).count();
         assert!((99..=101).contains(&admitted), "{admitted} in ten seconds");
         assert_eq!(rates.next_ms(), Some(5 + COUNT_EVERY_MS), "from the first one");
         let left_out: Vec<_> = rates.take_omitted().into_iter().filter(|(_, count)| *count > 0).collect();
-        assert_eq!(left_out, [(ClientLogLineKind::WrongPassword, 10_900 - admitted as u64)]);
+        assert_eq!(left_out, [(LogRateLimitKind::WrongPassword, 10_900 - admitted as u64)]);
         assert_eq!((rates.next_ms(), rates.take_omitted().map(|(_, count)| count)), (None, [0; 13]));
     }
 
     #[test]
     fn another_rate_holds_at_once() {
         let mut rates = LogRateLimits::new(1_000_000);
-        assert!((0..100_000).all(|_| rates.admit(ClientLogLineKind::Replaced, 0)));
+        assert!((0..100_000).all(|_| rates.admit(LogRateLimitKind::Replaced, 0)));
         rates.set(1);
-        assert_eq!((0..100).filter(|_| rates.admit(ClientLogLineKind::LimitReached, 0)).count(), 10);
+        assert_eq!((0..100).filter(|_| rates.admit(LogRateLimitKind::LimitReached, 0)).count(), 10);
     }
 
     #[test]
     fn each_kind_has_its_place() {
-        for (place, kind) in ClientLogLineKind::ALL.into_iter().enumerate() {
+        for (place, kind) in LogRateLimitKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, place);
         }
     }

@@ -1,7 +1,7 @@
 //! The settings that can change while the server runs. The start applies them by the same code as a
 //! reload, so that no setting is applied in only one of the two cases.
 
-use super::hub::{ConnectionHub, ConnectionLimits};
+use super::hub::{ConnectionHub, ConnectionHubLimits};
 use super::socket::NonblockingStream;
 use super::tls::Certificates;
 use crate::chat::contract::CoreSettings;
@@ -14,7 +14,7 @@ pub struct LoopSettings {
     /// The settings of the core.
     pub rules: CoreSettings,
     /// The limits of connections.
-    pub bounds: ConnectionLimits,
+    pub bounds: ConnectionHubLimits,
     /// The limit on open connections.
     pub conns_max: usize,
     /// The time limit of a stop, in ms.

@@ -1,6 +1,6 @@
 //! Counts of the core's log events.
 
-use crate::chat::contract::{ClientLimitKind, CredentialKind, JobKind, LogEvent, LoginRefusalCause};
+use crate::chat::contract::{ClientLimitKind, CredentialKind, LogEvent, LogEventJobKind, LoginRefusalCause};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -36,7 +36,7 @@ pub struct LogEventCounts {
     /// Pushes on these pages.
     pub pushes_on_pages: u64,
     /// Jobs that failed, by their kind.
-    pub jobs_failed: BTreeMap<JobKind, u64>,
+    pub jobs_failed: BTreeMap<LogEventJobKind, u64>,
 }
 
 impl LogEventCounts {
@@ -110,7 +110,7 @@ mod tests {
             (LogEvent::NotFriends { user: user.clone(), client }, 8),
             (LogEvent::MailboxFull { user: user.clone(), sender: "bob".into(), quota: MailboxQuotaKind::Pair }, 9),
             (LogEvent::PageRead { user: user.clone(), pushes: 3, more: false }, 10),
-            (LogEvent::JobFailed { job: JobKind::Save, for_good: false }, 11),
+            (LogEvent::JobFailed { job: LogEventJobKind::Save, for_good: false }, 11),
             (LogEvent::PasswordChanged { user: user.clone(), client: Some(client) }, 12),
             (LogEvent::AccountDeleted { user: user.clone(), client: None }, 13),
             (LogEvent::ProofRefused { user: Some(user.clone()), client, cause: LoginRefusalCause::WrongPassword }, 14),
@@ -137,7 +137,7 @@ mod tests {
             mailbox_full: 9,
             pages: 10,
             pushes_on_pages: 30,
-            jobs_failed: [(JobKind::Save, 11)].into(),
+            jobs_failed: [(LogEventJobKind::Save, 11)].into(),
         };
         assert_eq!(noted, expected);
         let said = noted.to_string();

@@ -9,10 +9,10 @@
 
 use super::counters::CloseCause;
 use super::hub::ConnectionHub;
-use super::line_rates::ClientLogLineKind;
+use super::line_rates::LogRateLimitKind;
 use super::socket::NonblockingStream;
 use crate::chat::contract::{
-    ClientLimitKind, ConnId, CredentialKind, JobKind, LogEvent, LoginRefusalCause, MailboxQuotaKind,
+    ClientLimitKind, ConnId, CredentialKind, LogEvent, LogEventJobKind, LoginRefusalCause, MailboxQuotaKind,
 };
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
@@ -28,7 +28,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     /// Logs an event of the core.
     #[inline(never)]
     pub(super) fn log_event(&mut self, event: &LogEvent) {
-        use ClientLogLineKind as Kind;
+        use LogRateLimitKind as Kind;
         match event {
             LogEvent::LoggedIn { user, client, credential } => {
                 self.log(
@@ -91,13 +91,13 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     }
 
     fn log_mailbox_full(&mut self, user: &UserName, sender: &str, quota: MailboxQuotaKind) {
-        if self.admits_line(ClientLogLineKind::MailboxFull) {
+        if self.admits_line(LogRateLimitKind::MailboxFull) {
             let fields: [LogLineField<'_>; 3] = [
                 ("cause", quota_name(quota).into()),
                 ("sender", Value::from_display(&sender)),
                 ("user", user.as_str().into()),
             ];
-            self.write_line(Level::Info, ClientLogLineKind::MailboxFull.as_str(), None, &fields);
+            self.write_line(Level::Info, LogRateLimitKind::MailboxFull.as_str(), None, &fields);
         }
     }
 
@@ -138,7 +138,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         match cause {
             // These limits are not known to the core.
             CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
-                self.log(ClientLogLineKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
+                self.log(LogRateLimitKind::ConnectionClosed, Some(conn), Some(("cause", cause.as_str().into())), None);
             }
             _ => log::debug!("connection {} closed: {}", LoggedConnection(conn), cause.as_str()),
         }
@@ -147,21 +147,21 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     /// Logs that a connection is refused because its address has reached the limit.
     #[cold]
     pub(super) fn log_address_full(&mut self, address: IpAddr) {
-        if self.admits_line(ClientLogLineKind::ConnectionRefused) {
+        if self.admits_line(LogRateLimitKind::ConnectionRefused) {
             let address = address.to_canonical();
             let fields = [("address", Value::from_display(&address)), ("cause", "connections_per_address".into())];
-            self.write_line(Level::Info, ClientLogLineKind::ConnectionRefused.as_str(), None, &fields);
+            self.write_line(Level::Info, LogRateLimitKind::ConnectionRefused.as_str(), None, &fields);
         }
     }
 
     /// Logs that a connection is refused because the limit on connections is reached.
     #[cold]
     pub(super) fn log_conn_limit(&mut self, conns_max: usize, address: IpAddr) {
-        if self.admits_line(ClientLogLineKind::ConnectionRefused) {
+        if self.admits_line(LogRateLimitKind::ConnectionRefused) {
             let address = address.to_canonical();
             let shown = Value::from_display(&address);
             let fields = [("address", shown), ("cause", "connections".into()), ("connections_max", conns_max.into())];
-            self.write_line(Level::Warn, ClientLogLineKind::ConnectionRefused.as_str(), None, &fields);
+            self.write_line(Level::Warn, LogRateLimitKind::ConnectionRefused.as_str(), None, &fields);
         }
     }
 
@@ -178,7 +178,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
 
     fn log(
         &mut self,
-        kind: ClientLogLineKind,
+        kind: LogRateLimitKind,
         conn: Option<ConnId>,
         field: Option<LogLineField<'_>>,
         user: Option<&UserName>,
@@ -197,7 +197,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     }
 
     /// May one more line of this kind be written?
-    fn admits_line(&mut self, kind: ClientLogLineKind) -> bool {
+    fn admits_line(&mut self, kind: LogRateLimitKind) -> bool {
         log_enabled!(Level::Debug) || (log_enabled!(Level::Info) && self.line_rates.admit(kind, self.clock.now_ms()))
     }
 
@@ -298,18 +298,18 @@ fn limit_name(limit: ClientLimitKind) -> &'static str {
     }
 }
 
-fn job_name(job: JobKind) -> &'static str {
+fn job_name(job: LogEventJobKind) -> &'static str {
     match job {
-        JobKind::SignUp => "sign_up",
-        JobKind::LogIn => "log_in",
-        JobKind::Token => "token",
-        JobKind::Profile => "profile",
-        JobKind::Page => "page",
-        JobKind::Save => "save",
-        JobKind::Delete => "delete",
-        JobKind::Friendship => "friendship",
-        JobKind::Friends => "friends",
-        JobKind::Account => "account",
-        JobKind::Admin => "admin",
+        LogEventJobKind::SignUp => "sign_up",
+        LogEventJobKind::LogIn => "log_in",
+        LogEventJobKind::Token => "token",
+        LogEventJobKind::Profile => "profile",
+        LogEventJobKind::Page => "page",
+        LogEventJobKind::Save => "save",
+        LogEventJobKind::Delete => "delete",
+        LogEventJobKind::Friendship => "friendship",
+        LogEventJobKind::Friends => "friends",
+        LogEventJobKind::Account => "account",
+        LogEventJobKind::Admin => "admin",
     }
 }

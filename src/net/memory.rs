@@ -6,7 +6,7 @@ use super::conn::InputWaitReasons;
 use super::counters::CloseCause;
 use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
-use super::state::WriteState;
+use super::state::ConnectionWriteState;
 use crate::chat::contract::{ConnId, CoreInput};
 
 /// The memory of an idle connection in bytes: its entries in the tables of the hub and of the core.
@@ -25,7 +25,7 @@ const LARGE_BYTES: usize = 16 * 1024;
 
 /// The order in which connections are closed: higher ranks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum EvictionRank {
+enum ConnectionEvictionRank {
     /// Logged in, and using little.
     Small,
     /// Not logged in: very many such connections can fill a small budget even if idle.
@@ -110,15 +110,15 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         if self.releasable_bytes() <= goal {
             return;
         }
-        let mut ranked: Vec<((EvictionRank, usize), ConnId, bool)> = Vec::new();
+        let mut ranked: Vec<((ConnectionEvictionRank, usize), ConnId, bool)> = Vec::new();
         let (mut all_bytes, mut strangers_bytes) = (0, 0);
         for id in self.conns.keys() {
             let Some(conn) = self.conns.get(id) else { continue };
             let bytes = CONN_BYTES + conn.memory_bytes() + self.chat.memory_bytes_of(id);
             let rank = match bytes {
-                LARGE_BYTES.. => EvictionRank::Large,
-                _ if !conn.had_login => EvictionRank::Stranger,
-                _ => EvictionRank::Small,
+                LARGE_BYTES.. => ConnectionEvictionRank::Large,
+                _ if !conn.had_login => ConnectionEvictionRank::Stranger,
+                _ => ConnectionEvictionRank::Small,
             };
             all_bytes += bytes;
             strangers_bytes += if conn.had_login { 0 } else { bytes };
@@ -128,7 +128,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             // Each of them uses little, and together they fill the budget: close them before a
             // user with much output.
             let strangers = ranked.iter_mut().filter(|(_, _, known)| !known);
-            strangers.for_each(|((rank, _), _, _)| *rank = EvictionRank::Crowd);
+            strangers.for_each(|((rank, _), _, _)| *rank = ConnectionEvictionRank::Crowd);
         }
         ranked.sort_unstable_by_key(|&(key, _, _)| std::cmp::Reverse(key));
         // Connections that are closed now leave the tables a little later.
@@ -186,7 +186,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         let max = self.bounds.stranger_output_bytes_max;
         let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.is_open()) else { return };
         // If it is blocked, the edge has not come yet, and another try would not help.
-        if conn.write != WriteState::Blocked && conn.flush(&mut self.buffers).is_err() {
+        if conn.write != ConnectionWriteState::Blocked && conn.flush(&mut self.buffers).is_err() {
             self.work.fail(id, CloseCause::IoError);
         } else if conn.output.len() > max {
             // Its further input is not handled before it is closed.

@@ -22,7 +22,7 @@ mod forwarded;
 mod handshakes;
 pub mod hub;
 mod input;
-mod input_handled_until;
+mod input_time_watermark;
 mod line_rates;
 pub mod live_settings;
 pub mod log_event_counts;
@@ -57,7 +57,7 @@ use crate::push_hook::PushHook;
 use crate::store::cluster::ClusterHandle;
 use crate::store::pool::WorkerPool;
 use accept::LoopAcceptor;
-use admin::{LoopCallReceiver, LoopFigures};
+use admin::{AdminLoopCallReceiver, LoopFigures};
 use cluster::InterNodeChannels;
 use conns::{ALARM, LISTENER, SIGNALS, WAKER, conn_of};
 use hub::ConnectionHub;
@@ -117,7 +117,7 @@ pub struct LoopParts {
     /// The bus that carries frames between them, if there is one.
     pub bus: Option<Box<dyn Bus>>,
     /// The calls of operators; the sender wakes the loop.
-    pub calls: Option<LoopCallReceiver>,
+    pub calls: Option<AdminLoopCallReceiver>,
 }
 
 /// The stages of a stop.
@@ -154,7 +154,7 @@ pub struct Loop {
     /// The number of jobs in flight.
     jobs_in_flight: usize,
     /// The calls of operators, and whether some may be waiting.
-    calls: Option<LoopCallReceiver>,
+    calls: Option<AdminLoopCallReceiver>,
     calls_wait: bool,
     conns_max: usize,
     /// The durations of turns.

@@ -7,7 +7,7 @@
 use super::proxy_header::{self, ProxyHeaderResult};
 use super::tls::Certificates;
 use super::wire::{SniffedProtocol, sniff};
-use crate::protocol::http::{self, HealthPath, HttpHeadResult, ServerHealth};
+use crate::protocol::http::{self, ClientPortHttpHead, HealthPath, ServerHealth};
 use rustls::ServerConnection;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -132,7 +132,7 @@ fn answer_on_thread(stream: TcpStream, clients: &Arc<StandbyPortClients>, certif
 fn answer(stream: &TcpStream, certificates: &LoadCertificatesFn) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(REQUEST_WITHIN))?;
-    let mut timed = TimedSocket { stream, deadline: Instant::now() + REQUEST_WITHIN, unread: Vec::new() };
+    let mut timed = StandbySocketWithDeadline { stream, deadline: Instant::now() + REQUEST_WITHIN, unread: Vec::new() };
     let mut head = Vec::new();
     let Some(asked) = read_request_kind(&mut timed, &mut head)? else { return Ok(()) };
     let StandbySniffedProtocol::Tls { at } = asked else { return answer_to(asked, &mut timed) };
@@ -174,14 +174,14 @@ fn answer_to(asked: StandbySniffedProtocol, stream: &mut impl Write) -> io::Resu
 }
 
 /// A socket with a deadline for reads.
-struct TimedSocket<'a> {
+struct StandbySocketWithDeadline<'a> {
     stream: &'a TcpStream,
     deadline: Instant,
     /// Bytes that were read already, and are returned by the next reads.
     unread: Vec<u8>,
 }
 
-impl Read for TimedSocket<'_> {
+impl Read for StandbySocketWithDeadline<'_> {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
         if !self.unread.is_empty() {
             let count = self.unread.as_slice().read(space)?;
@@ -197,7 +197,7 @@ impl Read for TimedSocket<'_> {
     }
 }
 
-impl Write for TimedSocket<'_> {
+impl Write for StandbySocketWithDeadline<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes)
     }
@@ -235,7 +235,7 @@ fn kind_of(bytes: &[u8]) -> StandbySniffedProtocol {
         SniffedProtocol::Wait => StandbySniffedProtocol::Begun,
         SniffedProtocol::Raw => StandbySniffedProtocol::Other,
         SniffedProtocol::Tls => StandbySniffedProtocol::Tls { at: bytes.len() - head.len() },
-        SniffedProtocol::Http if http::read_head(head) == HttpHeadResult::More => StandbySniffedProtocol::Begun,
+        SniffedProtocol::Http if http::read_head(head) == ClientPortHttpHead::More => StandbySniffedProtocol::Begun,
         SniffedProtocol::Http => StandbySniffedProtocol::Http { no_body: http::wants_no_body(head) },
     }
 }

@@ -76,7 +76,7 @@ pub enum FinalOutputMode {
 
 /// The state of the writing side, and with it the stage of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WriteState {
+pub enum ConnectionWriteState {
     /// In use, and nothing waits for the socket.
     #[default]
     Free,
@@ -92,7 +92,7 @@ pub enum WriteState {
     Dead,
 }
 
-impl WriteState {
+impl ConnectionWriteState {
     /// Is the connection in use: does the core know it?
     #[must_use]
     pub fn is_open(self) -> bool {
@@ -214,10 +214,14 @@ mod tests {
 
     #[test]
     fn output_that_waits_is_new_once() {
-        let mut state = WriteState::default();
+        let mut state = ConnectionWriteState::default();
         assert!(!state.end_blocked() && state.begin_blocked() && !state.begin_blocked());
         assert!(state.is_open() && state.end_blocked() && !state.end_blocked());
-        for closed in [WriteState::Closing(FinalOutputMode::Reason), WriteState::Ended, WriteState::Dead] {
+        for closed in [
+            ConnectionWriteState::Closing(FinalOutputMode::Reason),
+            ConnectionWriteState::Ended,
+            ConnectionWriteState::Dead,
+        ] {
             let mut state = closed;
             assert!(!state.is_open() && !state.begin_blocked() && !state.end_blocked());
             assert_eq!(state, closed, "a closed side is never in use again");
@@ -229,9 +233,9 @@ mod tests {
         for cause in CloseCause::ALL {
             let expected = match cause {
                 CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
-                    WriteState::Dead
+                    ConnectionWriteState::Dead
                 }
-                CloseCause::AddressFull => WriteState::Dead,
+                CloseCause::AddressFull => ConnectionWriteState::Dead,
                 CloseCause::Chat(
                     CoreCloseCause::Idle
                     | CoreCloseCause::Replaced
@@ -239,10 +243,10 @@ mod tests {
                     | CoreCloseCause::TooLarge,
                 )
                 | CloseCause::WebSocketClosed
-                | CloseCause::WebSocketProtocol => WriteState::Closing(FinalOutputMode::Reason),
-                _ => WriteState::Closing(FinalOutputMode::Everything),
+                | CloseCause::WebSocketProtocol => ConnectionWriteState::Closing(FinalOutputMode::Reason),
+                _ => ConnectionWriteState::Closing(FinalOutputMode::Everything),
             };
-            assert_eq!(WriteState::after_close(cause), expected, "{cause:?}");
+            assert_eq!(ConnectionWriteState::after_close(cause), expected, "{cause:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The time of a turn, and the deadlines that may be applied in it.
 
-use super::input_handled_until::{InputHandledUntil, LATE_MS};
+use super::input_time_watermark::{InputTimeWatermark, LATE_MS};
 use crate::chat::contract::TurnTimestamp;
 
 /// The time of a turn. It does not change during the turn.
@@ -8,7 +8,7 @@ use crate::chat::contract::TurnTimestamp;
 pub(super) struct TurnClock {
     now: TurnTimestamp,
     /// Everything that clients had sent by this time was handled.
-    input: InputHandledUntil,
+    input: InputTimeWatermark,
 }
 
 impl TurnClock {

@@ -6,7 +6,7 @@ use super::socket::NonblockingStream;
 use super::wire::StaticFileOutput;
 use crate::chat::contract::ConnId;
 use crate::config::Origins;
-use crate::protocol::http::{self, HttpHeadResult, HttpRefusal, ServerHealth};
+use crate::protocol::http::{self, ClientPortHttpHead, ClientPortHttpRefusal, ServerHealth};
 use crate::store::pool::StoreHealth;
 use crate::web_page;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl WebSettings {
 
 /// The result of reading the head of a request.
 #[derive(Debug)]
-pub(super) enum AfterHead {
+pub(super) enum ClientPortHttpNextStep {
     /// The head is not complete, or the request is answered.
     Nothing,
     /// The connection is a WebSocket; the head has this many bytes.
@@ -72,45 +72,45 @@ impl<S: NonblockingStream> ConnectionHub<S> {
 
     /// Answers the head of a request.
     #[cold]
-    pub(super) fn decode_head(&mut self, id: ConnId, bytes: &[u8]) -> AfterHead {
+    pub(super) fn decode_head(&mut self, id: ConnId, bytes: &[u8]) -> ClientPortHttpNextStep {
         let no_body = http::wants_no_body(bytes);
         match http::read_head(bytes) {
-            HttpHeadResult::More => {}
-            HttpHeadResult::Upgrade { accept, offers_hongyan, length } => {
+            ClientPortHttpHead::More => {}
+            ClientPortHttpHead::Upgrade { accept, offers_hongyan, length } => {
                 let refusal = match self.read_client_address(id, &bytes[..length]) {
-                    Ok(false) => return AfterHead::Nothing,
+                    Ok(false) => return ClientPortHttpNextStep::Nothing,
                     Ok(true) if self.web.allows(&bytes[..length]) => {
                         self.answer(id, |out| http::write_upgrade(out, &accept, offers_hongyan));
-                        return AfterHead::WebSocket(length);
+                        return ClientPortHttpNextStep::WebSocket(length);
                     }
-                    Ok(true) => HttpRefusal::Origin,
-                    Err(()) => HttpRefusal::Forwarded,
+                    Ok(true) => ClientPortHttpRefusal::Origin,
+                    Err(()) => ClientPortHttpRefusal::Forwarded,
                 };
                 self.refuse_request(id, refusal, no_body);
             }
-            HttpHeadResult::File(path) => return self.answer_file(id, &path, bytes, no_body),
-            HttpHeadResult::Health(path) => {
+            ClientPortHttpHead::File(path) => return self.answer_file(id, &path, bytes, no_body),
+            ClientPortHttpHead::Health(path) => {
                 let health = self.health();
                 self.answer_request(id, |out| http::write_health(out, path, health, no_body));
             }
-            HttpHeadResult::Options => self.answer_request(id, http::write_options),
-            HttpHeadResult::Bad(refusal) => self.refuse_request(id, refusal, no_body),
+            ClientPortHttpHead::Options => self.answer_request(id, http::write_options),
+            ClientPortHttpHead::Bad(refusal) => self.refuse_request(id, refusal, no_body),
         }
-        AfterHead::Nothing
+        ClientPortHttpNextStep::Nothing
     }
 
     /// Answers a request for a file.
-    fn answer_file(&mut self, id: ConnId, path: &str, head: &[u8], no_body: bool) -> AfterHead {
+    fn answer_file(&mut self, id: ConnId, path: &str, head: &[u8], no_body: bool) -> ClientPortHttpNextStep {
         match web_page::find(path).filter(|_| self.web.has_page) {
             Some(file) if file.is_among(&http::header_values(head, "If-None-Match")) => {
                 self.answer_request(id, |out| out.extend_from_slice(file.head_unchanged().as_bytes()));
             }
             Some(file) if no_body => self.answer_request(id, |out| out.extend_from_slice(file.head().as_bytes())),
-            Some(file) => return AfterHead::File(self.begin_file(id, file)),
+            Some(file) => return ClientPortHttpNextStep::File(self.begin_file(id, file)),
             None if path == "/" => self.answer_request(id, |out| http::write_about_text(out, no_body)),
-            None => self.refuse_request(id, HttpRefusal::NotFound, no_body),
+            None => self.refuse_request(id, ClientPortHttpRefusal::NotFound, no_body),
         }
-        AfterHead::Nothing
+        ClientPortHttpNextStep::Nothing
     }
 
     fn answer_request(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
@@ -118,7 +118,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         self.close(id, CloseCause::HttpDone);
     }
 
-    fn refuse_request(&mut self, id: ConnId, refusal: HttpRefusal, no_body: bool) {
+    fn refuse_request(&mut self, id: ConnId, refusal: ClientPortHttpRefusal, no_body: bool) {
         self.answer(id, |out| http::write_refusal(out, refusal, no_body));
         self.close(id, CloseCause::HttpBad);
     }

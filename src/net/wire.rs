@@ -2,7 +2,7 @@
 
 use super::counters::CloseCause;
 use crate::chat::contract::CoreCloseCause;
-use crate::protocol::split::JsonEnvelopeSplitter;
+use crate::protocol::split::JsonEnvelopeStreamSplitter;
 use crate::protocol::ws::{self, WsServerDecoder, close_code};
 
 /// The decoder that makes envelopes of input. It is taken out of its connection while input is
@@ -13,7 +13,7 @@ pub enum ConnInputDecoder {
     #[default]
     Sniff,
     /// JSON envelopes one after another. `None`: nothing of the next one has come yet.
-    Raw(Option<Box<JsonEnvelopeSplitter>>),
+    Raw(Option<Box<JsonEnvelopeStreamSplitter>>),
     /// The head of an HTTP request.
     Http,
     /// WebSocket frames. `None`: nothing of the next one has come yet.

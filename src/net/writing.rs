@@ -6,7 +6,7 @@ use super::counters::CloseCause;
 use super::hub::ConnectionHub;
 use super::output::SocketWriteResult;
 use super::socket::NonblockingStream;
-use super::state::{ConnectionListFlags, WriteState};
+use super::state::{ConnectionListFlags, ConnectionWriteState};
 use super::turn_work::PREFETCHED_AT_ONCE;
 use crate::chat::contract::{ConnId, CoreInput};
 
@@ -58,7 +58,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         let Some(conn) = self.conns.get_mut(id).filter(is_large) else { return };
         // If it is blocked, another try before the edge would cost a system call for each frame and
         // would not help.
-        let blocked = conn.write == WriteState::Blocked;
+        let blocked = conn.write == ConnectionWriteState::Blocked;
         let flushed = if blocked { Ok(SocketWriteResult::Blocked) } else { conn.flush(&mut self.buffers) };
         match flushed {
             Ok(SocketWriteResult::All) => {}

@@ -5,7 +5,7 @@ use super::field::{Secret, UserName, UserNameRef};
 
 /// A request about the user's own account.
 #[derive(Debug)]
-pub enum AccountRequest<'a> {
+pub enum OwnAccountRequest<'a> {
     /// TYPE ROSTER: their friends, and the friend requests that are pending.
     Roster {
         /// Only friends whose names follow this one, and no requests.

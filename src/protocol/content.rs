@@ -7,7 +7,7 @@ use super::field::{
     UserNameRef,
 };
 use super::json_string::{LONE_SURROGATE, has_lone_surrogate, string};
-use super::request::{BadInput, ClientRequest, Credential, FriendVerb, JsonContentForm, RequestType, TokenVerb};
+use super::request::{BadInput, ClientRequest, Credential, FriendVerb, JsonContentForm, RequestType, ResumeTokenVerb};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -225,10 +225,10 @@ fn log_in<'a>(values: &UnparsedContentFields<'a>) -> Result<(UserNameRef<'a>, Cr
     Ok((user, credential))
 }
 
-fn token(values: &UnparsedContentFields<'_>) -> Result<TokenVerb, BadFieldExplanation> {
+fn token(values: &UnparsedContentFields<'_>) -> Result<ResumeTokenVerb, BadFieldExplanation> {
     match &*values.text(0, "CONTENT lacks the key want", "want must be a string")? {
-        "new" => Ok(TokenVerb::New),
-        "revoke" => Ok(TokenVerb::Revoke),
+        "new" => Ok(ResumeTokenVerb::New),
+        "revoke" => Ok(ResumeTokenVerb::Revoke),
         _ => Err("want must be new or revoke"),
     }
 }

@@ -294,7 +294,7 @@ pub(super) fn read_whole(text: &str) -> Option<ClientRequest<'_>> {
 #[cfg(test)]
 mod tests {
     use super::super::envelope::ContentBuffer;
-    use super::super::split::{JsonEnvelopeSplitResult, JsonEnvelopeSplitter};
+    use super::super::split::{JsonEnvelopeStreamItem, JsonEnvelopeStreamSplitter};
     use super::*;
 
     fn parse(text: &str) -> Option<ClientRequest<'_>> {
@@ -382,8 +382,8 @@ mod tests {
                 let length = super::read(stream.as_bytes()).map(|(_, length)| length).unwrap_or_default();
                 let envelope = stream[..length].trim_ascii();
                 assert_eq!(
-                    JsonEnvelopeSplitter::default().next(&mut stream.as_bytes(), 10_000),
-                    JsonEnvelopeSplitResult::Envelope(envelope.as_bytes()),
+                    JsonEnvelopeStreamSplitter::default().next(&mut stream.as_bytes(), 10_000),
+                    JsonEnvelopeStreamItem::Envelope(envelope.as_bytes()),
                     "{stream}"
                 );
             }

@@ -15,7 +15,7 @@ const SUBPROTOCOL: &str = "hongyan";
 
 /// The result of reading the head of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HttpHeadResult {
+pub enum ClientPortHttpHead {
     /// The head is not complete.
     More,
     /// A WebSocket.
@@ -34,7 +34,7 @@ pub enum HttpHeadResult {
     /// A request for the allowed methods.
     Options,
     /// A request that is refused.
-    Bad(HttpRefusal),
+    Bad(ClientPortHttpRefusal),
 }
 
 /// The path at which the health is asked for.
@@ -66,7 +66,7 @@ pub enum ServerHealth {
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpRefusal {
+pub enum ClientPortHttpRefusal {
     /// 400: not HTTP, or an upgrade that lacks something.
     BadRequest,
     /// 403: it must be asked over TLS.
@@ -87,17 +87,17 @@ pub enum HttpRefusal {
 
 /// Reads the head at the front of `input`.
 #[must_use]
-pub fn read_head(input: &[u8]) -> HttpHeadResult {
+pub fn read_head(input: &[u8]) -> ClientPortHttpHead {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let seen = &input[..input.len().min(HEAD_BYTES_MAX)];
     match request.parse(seen) {
         Ok(httparse::Status::Complete(length)) => read_request(&request, length),
-        Ok(httparse::Status::Partial) if input.len() < HEAD_BYTES_MAX => HttpHeadResult::More,
+        Ok(httparse::Status::Partial) if input.len() < HEAD_BYTES_MAX => ClientPortHttpHead::More,
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            HttpHeadResult::Bad(HttpRefusal::TooLong)
+            ClientPortHttpHead::Bad(ClientPortHttpRefusal::TooLong)
         }
-        Err(_) => HttpHeadResult::Bad(HttpRefusal::BadRequest),
+        Err(_) => ClientPortHttpHead::Bad(ClientPortHttpRefusal::BadRequest),
     }
 }
 
@@ -114,7 +114,7 @@ pub fn header_values<'a>(input: &'a [u8], name: &str) -> Vec<&'a [u8]> {
     values.map(|header| header.value).collect()
 }
 
-fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> HttpHeadResult {
+fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> ClientPortHttpHead {
     let has = |name: &str, fits: &dyn Fn(&str) -> bool| {
         let values = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
         values
@@ -129,29 +129,29 @@ fn read_request(request: &httparse::Request<'_, '_>, length: usize) -> HttpHeadR
         Some("GET") if has_token("Upgrade", "websocket") => {}
         Some("GET" | "HEAD") => {
             return match path(request.path.unwrap_or_default()) {
-                "/healthz" => HttpHeadResult::Health(HealthPath::Healthz),
-                "/readyz" => HttpHeadResult::Health(HealthPath::Readyz),
-                "" => HttpHeadResult::File("/".to_owned()),
-                path => HttpHeadResult::File(path.to_owned()),
+                "/healthz" => ClientPortHttpHead::Health(HealthPath::Healthz),
+                "/readyz" => ClientPortHttpHead::Health(HealthPath::Readyz),
+                "" => ClientPortHttpHead::File("/".to_owned()),
+                path => ClientPortHttpHead::File(path.to_owned()),
             };
         }
-        Some("OPTIONS") => return HttpHeadResult::Options,
-        _ => return HttpHeadResult::Bad(HttpRefusal::MethodNotAllowed),
+        Some("OPTIONS") => return ClientPortHttpHead::Options,
+        _ => return ClientPortHttpHead::Bad(ClientPortHttpRefusal::MethodNotAllowed),
     }
     if request.version != Some(1) || !has_token("Connection", "upgrade") {
-        return HttpHeadResult::Bad(HttpRefusal::BadRequest);
+        return ClientPortHttpHead::Bad(ClientPortHttpRefusal::BadRequest);
     }
     if value("Sec-WebSocket-Version").is_none_or(|version| version.trim_ascii() != b"13") {
-        return HttpHeadResult::Bad(HttpRefusal::UpgradeRequired);
+        return ClientPortHttpHead::Bad(ClientPortHttpRefusal::UpgradeRequired);
     }
     let key = value("Sec-WebSocket-Key").map(<[u8]>::trim_ascii).unwrap_or_default();
     if STANDARD.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
-        return HttpHeadResult::Bad(HttpRefusal::BadRequest);
+        return ClientPortHttpHead::Bad(ClientPortHttpRefusal::BadRequest);
     }
     let accept = accept_of(key);
     // Unlike the other values, the name of a subprotocol is case-sensitive.
     let speaks_hongyan = has("Sec-WebSocket-Protocol", &|part| part == SUBPROTOCOL);
-    HttpHeadResult::Upgrade { accept, offers_hongyan: speaks_hongyan, length }
+    ClientPortHttpHead::Upgrade { accept, offers_hongyan: speaks_hongyan, length }
 }
 
 /// The value of `Sec-WebSocket-Accept` for one of `Sec-WebSocket-Key`.
@@ -222,28 +222,30 @@ pub fn write_options(out: &mut Vec<u8>) {
 }
 
 /// Appends a refusal; with `no_body` only the headers.
-pub fn write_refusal(out: &mut Vec<u8>, refusal: HttpRefusal, no_body: bool) {
+pub fn write_refusal(out: &mut Vec<u8>, refusal: ClientPortHttpRefusal, no_body: bool) {
     let (status, headers, text) = match refusal {
-        HttpRefusal::BadRequest => ("400 Bad Request", "", "This server cannot answer such a request.\n"),
-        HttpRefusal::TlsOnly => ("403 Forbidden", "", "This server takes TLS connections only: use https: or wss:.\n"),
-        HttpRefusal::Forwarded => (
+        ClientPortHttpRefusal::BadRequest => ("400 Bad Request", "", "This server cannot answer such a request.\n"),
+        ClientPortHttpRefusal::TlsOnly => {
+            ("403 Forbidden", "", "This server takes TLS connections only: use https: or wss:.\n")
+        }
+        ClientPortHttpRefusal::Forwarded => (
             "400 Bad Request",
             "",
             "X-Forwarded-For and Forwarded name different clients or cannot be read; a proxy must remove those that come from a client.\n",
         ),
-        HttpRefusal::Origin => ("403 Forbidden", "", "Pages of this origin may not open a WebSocket here.\n"),
-        HttpRefusal::NotFound => ("404 Not Found", "", "There is no such page here; see the page at /.\n"),
-        HttpRefusal::MethodNotAllowed => (
+        ClientPortHttpRefusal::Origin => ("403 Forbidden", "", "Pages of this origin may not open a WebSocket here.\n"),
+        ClientPortHttpRefusal::NotFound => ("404 Not Found", "", "There is no such page here; see the page at /.\n"),
+        ClientPortHttpRefusal::MethodNotAllowed => (
             "405 Method Not Allowed",
             ALLOW,
             "Only GET, HEAD and OPTIONS are answered here; open a WebSocket to talk.\n",
         ),
-        HttpRefusal::UpgradeRequired => (
+        ClientPortHttpRefusal::UpgradeRequired => (
             "426 Upgrade Required",
             "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             "Only version 13 of the WebSocket protocol is spoken here.\n",
         ),
-        HttpRefusal::TooLong => (
+        ClientPortHttpRefusal::TooLong => (
             "431 Request Header Fields Too Large",
             "",
             "The head of a request may be 8 KiB long and have 64 headers.\n",
@@ -275,11 +277,11 @@ mod tests {
     #[test]
     fn the_handshake_of_rfc_6455() {
         for cut in 0..UPGRADE.len() {
-            assert_eq!(read_head(&UPGRADE.as_bytes()[..cut]), HttpHeadResult::More, "{cut}");
+            assert_eq!(read_head(&UPGRADE.as_bytes()[..cut]), ClientPortHttpHead::More, "{cut}");
         }
         let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned();
         let with_frame = format!("{UPGRADE}\u{1}");
-        let upgrade = HttpHeadResult::Upgrade { accept, offers_hongyan: false, length: UPGRADE.len() };
+        let upgrade = ClientPortHttpHead::Upgrade { accept, offers_hongyan: false, length: UPGRADE.len() };
         assert_eq!(read_head(with_frame.as_bytes()), upgrade);
     }
 
@@ -293,7 +295,7 @@ mod tests {
             ("hongyan2, chat", false),
         ] {
             let head = UPGRADE.replace("Upgrade: W", &format!("Sec-WebSocket-Protocol: {offers}\r\nUpgrade: W"));
-            let HttpHeadResult::Upgrade { accept, offers_hongyan, .. } = read_head(head.as_bytes()) else {
+            let ClientPortHttpHead::Upgrade { accept, offers_hongyan, .. } = read_head(head.as_bytes()) else {
                 panic!("{head}")
             };
             assert_eq!(offers_hongyan, expected, "{offers}");
@@ -314,30 +316,39 @@ mod tests {
     #[test]
     fn an_incomplete_upgrade_is_refused() {
         let without = |from: &str, to: &str| read_head(UPGRADE.replace(from, to).as_bytes());
-        assert_eq!(without("Version: 13", "Version: 8"), HttpHeadResult::Bad(HttpRefusal::UpgradeRequired));
-        assert_eq!(without("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="), HttpHeadResult::Bad(HttpRefusal::BadRequest));
-        assert_eq!(without("keep-alive, Upgrade", "keep-alive"), HttpHeadResult::Bad(HttpRefusal::BadRequest));
-        assert_eq!(without("Upgrade: WebSocket\r\n", ""), HttpHeadResult::File("/chat".to_owned()));
-        assert_eq!(without("GET", "POST"), HttpHeadResult::Bad(HttpRefusal::MethodNotAllowed));
-        assert_eq!(without("GET", "get"), HttpHeadResult::Bad(HttpRefusal::MethodNotAllowed));
-        assert_eq!(read_head(b"GET / HTTP/9\r\n\r\n"), HttpHeadResult::Bad(HttpRefusal::BadRequest));
+        assert_eq!(
+            without("Version: 13", "Version: 8"),
+            ClientPortHttpHead::Bad(ClientPortHttpRefusal::UpgradeRequired)
+        );
+        assert_eq!(
+            without("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ="),
+            ClientPortHttpHead::Bad(ClientPortHttpRefusal::BadRequest)
+        );
+        assert_eq!(
+            without("keep-alive, Upgrade", "keep-alive"),
+            ClientPortHttpHead::Bad(ClientPortHttpRefusal::BadRequest)
+        );
+        assert_eq!(without("Upgrade: WebSocket\r\n", ""), ClientPortHttpHead::File("/chat".to_owned()));
+        assert_eq!(without("GET", "POST"), ClientPortHttpHead::Bad(ClientPortHttpRefusal::MethodNotAllowed));
+        assert_eq!(without("GET", "get"), ClientPortHttpHead::Bad(ClientPortHttpRefusal::MethodNotAllowed));
+        assert_eq!(read_head(b"GET / HTTP/9\r\n\r\n"), ClientPortHttpHead::Bad(ClientPortHttpRefusal::BadRequest));
     }
 
     #[test]
     fn a_method_and_a_target_choose_the_answer() {
-        let not_allowed = HttpHeadResult::Bad(HttpRefusal::MethodNotAllowed);
-        let file = |path: &str| HttpHeadResult::File(path.to_owned());
+        let not_allowed = ClientPortHttpHead::Bad(ClientPortHttpRefusal::MethodNotAllowed);
+        let file = |path: &str| ClientPortHttpHead::File(path.to_owned());
         for (start, expected) in [
             ("GET /", file("/")),
             ("GET /?a=b", file("/")),
             ("HEAD /", file("/")),
             ("GET http://a.example:1102/", file("/")),
             ("GET http://a.example", file("/")),
-            ("GET /healthz", HttpHeadResult::Health(HealthPath::Healthz)),
-            ("HEAD /healthz?x", HttpHeadResult::Health(HealthPath::Healthz)),
-            ("GET http://a.example/healthz", HttpHeadResult::Health(HealthPath::Healthz)),
-            ("GET /readyz", HttpHeadResult::Health(HealthPath::Readyz)),
-            ("HEAD http://a.example/readyz?x", HttpHeadResult::Health(HealthPath::Readyz)),
+            ("GET /healthz", ClientPortHttpHead::Health(HealthPath::Healthz)),
+            ("HEAD /healthz?x", ClientPortHttpHead::Health(HealthPath::Healthz)),
+            ("GET http://a.example/healthz", ClientPortHttpHead::Health(HealthPath::Healthz)),
+            ("GET /readyz", ClientPortHttpHead::Health(HealthPath::Readyz)),
+            ("HEAD http://a.example/readyz?x", ClientPortHttpHead::Health(HealthPath::Readyz)),
             ("GET /readyz/", file("/readyz/")),
             ("GET /healthz/", file("/healthz/")),
             ("POST /healthz", not_allowed.clone()),
@@ -345,8 +356,8 @@ mod tests {
             ("HEAD /chat", file("/chat")),
             ("GET http://a.example/x", file("/x")),
             ("GET *", file("*")),
-            ("OPTIONS *", HttpHeadResult::Options),
-            ("OPTIONS /x", HttpHeadResult::Options),
+            ("OPTIONS *", ClientPortHttpHead::Options),
+            ("OPTIONS /x", ClientPortHttpHead::Options),
             ("POST /", not_allowed.clone()),
             ("POST /x", not_allowed.clone()),
             ("PUT /", not_allowed.clone()),
@@ -395,8 +406,8 @@ mod tests {
     #[test]
     fn a_head_is_bounded() {
         let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(HEAD_BYTES_MAX));
-        assert_eq!(read_head(long.as_bytes()), HttpHeadResult::Bad(HttpRefusal::TooLong));
+        assert_eq!(read_head(long.as_bytes()), ClientPortHttpHead::Bad(ClientPortHttpRefusal::TooLong));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(HEADERS_MAX + 1));
-        assert_eq!(read_head(many.as_bytes()), HttpHeadResult::Bad(HttpRefusal::TooLong));
+        assert_eq!(read_head(many.as_bytes()), ClientPortHttpHead::Bad(ClientPortHttpRefusal::TooLong));
     }
 }

@@ -1,6 +1,6 @@
 //! The requests of clients, with checked fields, borrowed from the read buffer.
 
-use super::account::AccountRequest;
+use super::account::OwnAccountRequest;
 use super::error::ErrorCode;
 use super::field::{MessageId, Profile, Secret, UserNameRef};
 use std::borrow::Cow;
@@ -67,7 +67,7 @@ pub enum Credential {
 
 /// The operation on resume tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TokenVerb {
+pub enum ResumeTokenVerb {
     /// A new one.
     New,
     /// Revokes all of them.
@@ -169,7 +169,7 @@ pub enum ClientRequest<'a> {
         /// The form of CONTENT.
         form: JsonContentForm,
         /// The operation.
-        verb: TokenVerb,
+        verb: ResumeTokenVerb,
     },
     /// TYPE ROSTER, PROFILE, PASSWORD, BLOCK or ACCOUNT.
     Account {
@@ -178,7 +178,7 @@ pub enum ClientRequest<'a> {
         /// The form of CONTENT.
         form: JsonContentForm,
         /// The request itself.
-        request: AccountRequest<'a>,
+        request: OwnAccountRequest<'a>,
     },
     /// TYPE 0.
     Heartbeat {
@@ -187,7 +187,7 @@ pub enum ClientRequest<'a> {
     },
 }
 
-impl AccountRequest<'_> {
+impl OwnAccountRequest<'_> {
     /// Its TYPE.
     #[must_use]
     pub fn request_type(&self) -> RequestType {

@@ -6,8 +6,8 @@
 //! envelope parser does.
 //!
 //! ```
-//! use hongyan::protocol::split::{JsonEnvelopeSplitter, JsonEnvelopeSplitResult as Item};
-//! let mut splitter = JsonEnvelopeSplitter::default();
+//! use hongyan::protocol::split::{JsonEnvelopeStreamSplitter, JsonEnvelopeStreamItem as Item};
+//! let mut splitter = JsonEnvelopeStreamSplitter::default();
 //! let mut chunk: &[u8] = b"{\"TYPE\":0} nonsense\n{\"TY";
 //! assert_eq!(splitter.next(&mut chunk, 1024), Item::Envelope(b"{\"TYPE\":0}"));
 //! assert_eq!(splitter.next(&mut chunk, 1024), Item::Bad);
@@ -21,7 +21,7 @@ pub const DEPTH_MAX: u32 = 64;
 
 /// The next item of the stream.
 #[derive(Debug, PartialEq, Eq)]
-pub enum JsonEnvelopeSplitResult<'a> {
+pub enum JsonEnvelopeStreamItem<'a> {
     /// All of the chunk was taken; nothing is complete.
     More,
     /// One envelope, by its braces.
@@ -34,8 +34,8 @@ pub enum JsonEnvelopeSplitResult<'a> {
 
 /// The raw input of one connection. It owns memory only while an envelope is incomplete.
 #[derive(Debug, Default)]
-pub struct JsonEnvelopeSplitter {
-    mode: JsonEnvelopeSplitterState,
+pub struct JsonEnvelopeStreamSplitter {
+    mode: JsonEnvelopeStreamSplitterState,
     /// The part of the present envelope that arrived in earlier chunks.
     tail: Vec<u8>,
     is_tail_handed_out: bool,
@@ -44,7 +44,7 @@ pub struct JsonEnvelopeSplitter {
 }
 
 #[derive(Debug, Default)]
-enum JsonEnvelopeSplitterState {
+enum JsonEnvelopeStreamSplitterState {
     /// White space before the next envelope.
     #[default]
     Between,
@@ -55,14 +55,14 @@ enum JsonEnvelopeSplitterState {
     SkipLine,
 }
 
-impl JsonEnvelopeSplitter {
+impl JsonEnvelopeStreamSplitter {
     /// Takes the next item from the front of `chunk`. Call it until it gives
-    /// [`JsonEnvelopeSplitResult::More`]; in between, the rest of the chunk may be kept elsewhere
+    /// [`JsonEnvelopeStreamItem::More`]; in between, the rest of the chunk may be kept elsewhere
     /// and passed again later.
-    pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8], frame_bytes_max: usize) -> JsonEnvelopeSplitResult<'a> {
-        use JsonEnvelopeScanResult as Scan;
-        use JsonEnvelopeSplitResult as Item;
-        use JsonEnvelopeSplitterState as State;
+    pub fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8], frame_bytes_max: usize) -> JsonEnvelopeStreamItem<'a> {
+        use JsonEnvelopeEndScanResult as Scan;
+        use JsonEnvelopeStreamItem as Item;
+        use JsonEnvelopeStreamSplitterState as State;
         if std::mem::take(&mut self.is_tail_handed_out) {
             self.tail = Vec::new();
         }
@@ -125,64 +125,67 @@ impl JsonEnvelopeSplitter {
 
     /// Skips white space, and looks at the byte with which the next envelope begins.
     #[inline]
-    fn read_begin(&mut self, chunk: &mut &[u8]) -> Option<JsonEnvelopeSplitResult<'static>> {
+    fn read_begin(&mut self, chunk: &mut &[u8]) -> Option<JsonEnvelopeStreamItem<'static>> {
         let Some(start) = chunk.iter().position(|&byte| !is_space(byte)) else {
             *chunk = &[];
-            return Some(JsonEnvelopeSplitResult::More);
+            return Some(JsonEnvelopeStreamItem::More);
         };
         *chunk = &chunk[start..];
         self.mode = match chunk[0] {
-            b'{' => JsonEnvelopeSplitterState::Envelope(JsonEnvelopeEndScanner::default()),
-            first if first == BYTE_ORDER_MARK[0] => JsonEnvelopeSplitterState::Mark(0),
+            b'{' => JsonEnvelopeStreamSplitterState::Envelope(JsonEnvelopeEndScanner::default()),
+            first if first == BYTE_ORDER_MARK[0] => JsonEnvelopeStreamSplitterState::Mark(0),
             _ => {
                 self.skip_line();
-                return Some(JsonEnvelopeSplitResult::Bad);
+                return Some(JsonEnvelopeStreamItem::Bad);
             }
         };
         None
     }
 
     /// Takes the next byte of a byte order mark, of which so many were seen.
-    fn read_mark(&mut self, seen: usize, chunk: &mut &[u8]) -> Option<JsonEnvelopeSplitResult<'static>> {
-        let Some((&byte, rest)) = chunk.split_first() else { return Some(JsonEnvelopeSplitResult::More) };
+    fn read_mark(&mut self, seen: usize, chunk: &mut &[u8]) -> Option<JsonEnvelopeStreamItem<'static>> {
+        let Some((&byte, rest)) = chunk.split_first() else { return Some(JsonEnvelopeStreamItem::More) };
         if BYTE_ORDER_MARK[seen] != byte {
             self.skip_line();
             self.skipped_bytes = seen;
-            return Some(JsonEnvelopeSplitResult::Bad);
+            return Some(JsonEnvelopeStreamItem::Bad);
         }
         *chunk = rest;
         let is_whole = seen + 1 == BYTE_ORDER_MARK.len();
-        self.mode =
-            if is_whole { JsonEnvelopeSplitterState::Between } else { JsonEnvelopeSplitterState::Mark(seen + 1) };
+        self.mode = if is_whole {
+            JsonEnvelopeStreamSplitterState::Between
+        } else {
+            JsonEnvelopeStreamSplitterState::Mark(seen + 1)
+        };
         None
     }
 
     /// Takes more of a line that is skipped.
-    fn read_skipped(&mut self, chunk: &mut &[u8], frame_bytes_max: usize) -> Option<JsonEnvelopeSplitResult<'static>> {
+    fn read_skipped(&mut self, chunk: &mut &[u8], frame_bytes_max: usize) -> Option<JsonEnvelopeStreamItem<'static>> {
         let line = memchr::memchr(b'\n', chunk);
         self.skipped_bytes += line.unwrap_or(chunk.len());
         if self.skipped_bytes > frame_bytes_max {
-            return Some(JsonEnvelopeSplitResult::TooLarge);
+            return Some(JsonEnvelopeStreamItem::TooLarge);
         }
         let Some(end) = line else {
             *chunk = &[];
-            return Some(JsonEnvelopeSplitResult::More);
+            return Some(JsonEnvelopeStreamItem::More);
         };
         *chunk = &chunk[end + 1..];
-        self.mode = JsonEnvelopeSplitterState::Between;
+        self.mode = JsonEnvelopeStreamSplitterState::Between;
         None
     }
 
     /// Skips the rest of the line, which could not be read.
     pub fn skip_line(&mut self) {
-        self.mode = JsonEnvelopeSplitterState::SkipLine;
+        self.mode = JsonEnvelopeStreamSplitterState::SkipLine;
         self.skipped_bytes = 0;
     }
 
     /// Is it between two envelopes? Then it has no state, and can be replaced by a new one.
     #[must_use]
     pub fn is_between_envelopes(&self) -> bool {
-        matches!(self.mode, JsonEnvelopeSplitterState::Between)
+        matches!(self.mode, JsonEnvelopeStreamSplitterState::Between)
     }
 
     /// The memory of the part of an envelope that has arrived.
@@ -215,10 +218,10 @@ pub fn trim(text: &str) -> &str {
 /// Has this text the structure of one envelope, nested no deeper than allowed?
 pub(super) fn is_one_envelope(text: &[u8]) -> bool {
     let text = text.trim_ascii();
-    matches!(JsonEnvelopeEndScanner::default().scan(text), JsonEnvelopeScanResult::End(length) if length == text.len())
+    matches!(JsonEnvelopeEndScanner::default().scan(text), JsonEnvelopeEndScanResult::End(length) if length == text.len())
 }
 
-enum JsonEnvelopeScanResult {
+enum JsonEnvelopeEndScanResult {
     /// The whole chunk belongs to the envelope, which goes on.
     All,
     /// The envelope ends after so many bytes.
@@ -257,25 +260,25 @@ struct JsonEnvelopeEndScanner {
 }
 
 impl JsonEnvelopeEndScanner {
-    fn scan(&mut self, chunk: &[u8]) -> JsonEnvelopeScanResult {
+    fn scan(&mut self, chunk: &[u8]) -> JsonEnvelopeEndScanResult {
         let mut at = 0;
         while let Some(&byte) = chunk.get(at) {
             if self.expect == ExpectedJsonToken::Text {
                 match self.text(&chunk[at..]) {
                     Ok(length) => at += length,
-                    Err(place) => return JsonEnvelopeScanResult::Broken(at + place),
+                    Err(place) => return JsonEnvelopeEndScanResult::Broken(at + place),
                 }
                 continue;
             }
             if !self.step(byte) {
-                return JsonEnvelopeScanResult::Broken(at);
+                return JsonEnvelopeEndScanResult::Broken(at);
             }
             at += 1;
             if self.depth == 0 {
-                return JsonEnvelopeScanResult::End(at);
+                return JsonEnvelopeEndScanResult::End(at);
             }
         }
-        JsonEnvelopeScanResult::All
+        JsonEnvelopeEndScanResult::All
     }
 
     /// Scans the inside of a string, to its end or the next escape.
@@ -364,15 +367,15 @@ mod tests {
     use super::*;
 
     fn items(input: &[u8], cut: usize, limit: usize) -> Vec<String> {
-        let mut raw = JsonEnvelopeSplitter::default();
+        let mut raw = JsonEnvelopeStreamSplitter::default();
         let mut found = Vec::new();
         for mut chunk in input.chunks(cut.max(1)) {
             loop {
                 match raw.next(&mut chunk, limit) {
-                    JsonEnvelopeSplitResult::More => break,
-                    JsonEnvelopeSplitResult::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
-                    JsonEnvelopeSplitResult::Bad => found.push("BAD".into()),
-                    JsonEnvelopeSplitResult::TooLarge => {
+                    JsonEnvelopeStreamItem::More => break,
+                    JsonEnvelopeStreamItem::Envelope(text) => found.push(String::from_utf8_lossy(text).into_owned()),
+                    JsonEnvelopeStreamItem::Bad => found.push("BAD".into()),
+                    JsonEnvelopeStreamItem::TooLarge => {
                         found.push("TOO LARGE".into());
                         return found;
                     }
@@ -416,9 +419,9 @@ mod tests {
                 assert_eq!(items(broken, cut, 1_000), ["BAD", "{}"], "{broken:x?} cut every {cut} bytes");
             }
         }
-        let mut raw = JsonEnvelopeSplitter::default();
+        let mut raw = JsonEnvelopeStreamSplitter::default();
         let mut chunk: &[u8] = b"\xef\xbb";
-        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeSplitResult::More);
+        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeStreamItem::More);
         assert!(!raw.is_between_envelopes(), "half of a mark has to be remembered");
         assert_eq!(trim("\u{FEFF}\0 {} \u{FEFF}\n"), "{}");
     }
@@ -464,13 +467,13 @@ mod tests {
 
     #[test]
     fn between_two_envelopes_there_is_nothing_to_remember() {
-        let mut raw = JsonEnvelopeSplitter::default();
+        let mut raw = JsonEnvelopeStreamSplitter::default();
         let mut chunk: &[u8] = b"{\"a\"";
-        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeSplitResult::More);
+        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeStreamItem::More);
         assert!(!raw.is_between_envelopes());
         let mut chunk: &[u8] = b":1}\n";
-        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeSplitResult::Envelope(b"{\"a\":1}"));
-        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeSplitResult::More);
+        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeStreamItem::Envelope(b"{\"a\":1}"));
+        assert_eq!(raw.next(&mut chunk, 100), JsonEnvelopeStreamItem::More);
         assert!(raw.is_between_envelopes());
     }
 }

@@ -2,9 +2,9 @@
 //! used.
 
 use super::StartError;
-use crate::admin::{AdminConfig, AdminServer, StageCell};
+use crate::admin::{AdminConfig, AdminServer, ProcessStageCell};
 use crate::config::{AdminPlace, Config, StoreUrl};
-use crate::net::admin::{LoopCallReceiver, LoopCaller, channel};
+use crate::net::admin::{AdminLoopCallReceiver, AdminLoopCaller, channel};
 use crate::store::pool::WakeFn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +18,9 @@ pub(super) struct AdminServerStartup {
     config: Option<AdminConfig>,
     /// Its place is the default one.
     is_default: bool,
-    caller: LoopCaller,
-    calls: LoopCallReceiver,
-    stage: StageCell,
+    caller: AdminLoopCaller,
+    calls: AdminLoopCallReceiver,
+    stage: ProcessStageCell,
     server: Option<AdminServer>,
 }
 
@@ -42,7 +42,7 @@ impl AdminServerStartup {
             notice_bytes_max: config.frame_bytes_max.saturating_sub(ENVELOPE_BYTES).clamp(1, NOTICE_BYTES_MAX),
         });
         let (caller, calls) = channel(config.admin_connections_max, Arc::clone(wake));
-        let (stage, server) = (StageCell::default(), None);
+        let (stage, server) = (ProcessStageCell::default(), None);
         if config.is_standby {
             stage.stand_by();
         }
@@ -74,7 +74,7 @@ impl AdminServerStartup {
     }
 
     /// The server has its store: starts the admin interface if it is not open yet.
-    pub(super) fn serve(mut self) -> Result<(Option<AdminServer>, LoopCallReceiver), StartError> {
+    pub(super) fn serve(mut self) -> Result<(Option<AdminServer>, AdminLoopCallReceiver), StartError> {
         if self.server.is_none() {
             self.start()?;
         }

@@ -11,10 +11,10 @@ use super::file_descriptors::OpenFileLimit;
 use crate::config::options::{OPTIONS, OptionEffectTime};
 use crate::config::settings::LoadedConfig;
 use crate::config::{Config, LogFormat};
-use crate::net::hub::ConnectionLimits;
+use crate::net::hub::ConnectionHubLimits;
 use crate::net::live_settings::{LoopSettings, ReloadedSettings};
 use crate::net::tls::Certificates;
-use crate::store::pool::{SharedStoreLimits, WakeFn};
+use crate::store::pool::{SharedReloadableStoreLimits, WakeFn};
 use log::LevelFilter;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +46,7 @@ pub(super) fn loop_settings(
     rules.jobs_bytes_max = rules.jobs_bytes_max.min(config.memory_bytes_max / JOBS_PART);
     LoopSettings {
         rules,
-        bounds: ConnectionLimits {
+        bounds: ConnectionHubLimits {
             frame_bytes_max: config.frame_bytes_max,
             output_bytes_max: config.output_bytes_max,
             stranger_output_bytes_max: config.stranger_output_bytes_max,
@@ -79,7 +79,7 @@ pub(super) struct ReloadContext {
     pub(super) config: Config,
     pub(super) program: ReloadHooks,
     pub(super) files: OpenFileLimit,
-    pub(super) store: Arc<SharedStoreLimits>,
+    pub(super) store: Arc<SharedReloadableStoreLimits>,
     pub(super) to_loop: Sender<ReloadedSettings>,
     pub(super) wake: WakeFn,
 }

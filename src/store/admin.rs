@@ -2,7 +2,7 @@
 
 use super::quota::MailboxUsageCache;
 use super::{StoreConnection, StoreError, push_jobs};
-use crate::chat::contract::{AdminJob, AdminJobOutcome, Job, JobOutcome};
+use crate::chat::contract::{AdminStoreJob, AdminStoreJobOutcome, Job, JobOutcome};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 
@@ -11,27 +11,27 @@ pub(super) fn run(
     store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
-    job: &AdminJob,
-) -> Result<AdminJobOutcome, StoreError> {
+    job: &AdminStoreJob,
+) -> Result<AdminStoreJobOutcome, StoreError> {
     Ok(match job {
-        AdminJob::Look { rows_max } => look_up_user(store, user, *rows_max)?,
-        AdminJob::FindPushes { id, after_seq, rows_max } => {
+        AdminStoreJob::Look { rows_max } => look_up_user(store, user, *rows_max)?,
+        AdminStoreJob::FindPushes { id, after_seq, rows_max } => {
             let (pushes, next) = store.accounts().pushes_with_id(user, id, *after_seq, *rows_max)?;
-            AdminJobOutcome::Found { pushes, next }
+            AdminStoreJobOutcome::Found { pushes, next }
         }
-        AdminJob::Notice { push } => keep_notice(store, mailbox_counts, user, push)?,
-        AdminJob::SetBanned { is_banned } => {
+        AdminStoreJob::Notice { push } => keep_notice(store, mailbox_counts, user, push)?,
+        AdminStoreJob::SetBanned { is_banned } => {
             change(store, user, |store| store.accounts().set_banned(user, *is_banned))?
         }
-        AdminJob::SetPassword { password_hash } => {
+        AdminStoreJob::SetPassword { password_hash } => {
             change(store, user, |store| store.accounts().set_password(user, password_hash))?
         }
-        AdminJob::Delete { rows_max } => delete(store, mailbox_counts, user, *rows_max)?,
-        AdminJob::Accounts { after, rows_max } => {
+        AdminStoreJob::Delete { rows_max } => delete(store, mailbox_counts, user, *rows_max)?,
+        AdminStoreJob::Accounts { after, rows_max } => {
             let mut names = store.accounts().names(after.as_ref(), rows_max.saturating_add(1))?;
             let more = names.len() > *rows_max as usize;
             names.truncate(*rows_max as usize);
-            AdminJobOutcome::Accounts { names, has_more: more }
+            AdminStoreJobOutcome::Accounts { names, has_more: more }
         }
     })
 }
@@ -40,15 +40,15 @@ fn look_up_user(
     store: &mut dyn StoreConnection,
     user: &UserName,
     rows_max: u32,
-) -> Result<AdminJobOutcome, StoreError> {
+) -> Result<AdminStoreJobOutcome, StoreError> {
     let Some(account) = store.accounts().account(user)? else {
-        return Ok(AdminJobOutcome::NoSuchUser);
+        return Ok(AdminStoreJobOutcome::NoSuchUser);
     };
     let mut seqs = Vec::new();
     store.waiting_pushes(&[(user.as_str(), 0)], rows_max.saturating_add(1), &mut |_, seq, _, _| seqs.push(seq))?;
     let more = seqs.len() > rows_max as usize;
     seqs.truncate(rows_max as usize);
-    Ok(AdminJobOutcome::Account { is_banned: account.is_banned, seqs, has_more: more })
+    Ok(AdminStoreJobOutcome::Account { is_banned: account.is_banned, seqs, has_more: more })
 }
 
 fn keep_notice(
@@ -56,15 +56,15 @@ fn keep_notice(
     mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
     push: &Push,
-) -> Result<AdminJobOutcome, StoreError> {
+) -> Result<AdminStoreJobOutcome, StoreError> {
     if store.accounts().account(user)?.is_none() {
-        return Ok(AdminJobOutcome::NoSuchUser);
+        return Ok(AdminStoreJobOutcome::NoSuchUser);
     }
     let mut outcomes = Vec::new();
     push_jobs::save_all(store, mailbox_counts, &[Job::SavePush { push: push.clone() }], &mut outcomes)?;
     Ok(match outcomes.as_slice() {
-        [JobOutcome::Full(quota)] => AdminJobOutcome::Full(*quota),
-        _ => AdminJobOutcome::Done,
+        [JobOutcome::Full(quota)] => AdminStoreJobOutcome::Full(*quota),
+        _ => AdminStoreJobOutcome::Done,
     })
 }
 
@@ -73,13 +73,13 @@ fn change(
     store: &mut dyn StoreConnection,
     user: &UserName,
     change: impl FnOnce(&mut dyn StoreConnection) -> Result<(), StoreError>,
-) -> Result<AdminJobOutcome, StoreError> {
+) -> Result<AdminStoreJobOutcome, StoreError> {
     if store.accounts().account(user)?.is_none() {
-        return Ok(AdminJobOutcome::NoSuchUser);
+        return Ok(AdminStoreJobOutcome::NoSuchUser);
     }
     change(store)?;
     store.tokens().remove_all(user)?;
-    Ok(AdminJobOutcome::Done)
+    Ok(AdminStoreJobOutcome::Done)
 }
 
 /// One step of a deletion. Friendships and requests also concern users in other lanes: this step
@@ -90,19 +90,19 @@ fn delete(
     mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
     rows_max: u32,
-) -> Result<AdminJobOutcome, StoreError> {
+) -> Result<AdminStoreJobOutcome, StoreError> {
     let begins = store.accounts().account(user)?.is_some();
     if begins {
         store.accounts().begin_deletion(user)?;
         store.tokens().remove_all(user)?;
-        return Ok(AdminJobOutcome::Deleting { pairs: pairs(store, user, rows_max)? });
+        return Ok(AdminStoreJobOutcome::Deleting { pairs: pairs(store, user, rows_max)? });
     }
     if !store.accounts().is_deleting(user)? {
-        return Ok(AdminJobOutcome::NoSuchUser);
+        return Ok(AdminStoreJobOutcome::NoSuchUser);
     }
     let pairs = pairs(store, user, rows_max)?;
     if !pairs.is_empty() || store.blocks().remove_blocks(user, rows_max)? > 0 {
-        return Ok(AdminJobOutcome::Deleting { pairs });
+        return Ok(AdminStoreJobOutcome::Deleting { pairs });
     }
     let mut pushes = Vec::new();
     store.waiting_pushes(&[(user.as_str(), 0)], rows_max, &mut |_, seq, sender, text_bytes| {
@@ -115,10 +115,10 @@ fn delete(
             mailbox_counts.note_deleted(user, seq, sender, text_bytes);
         }
         store.delete_pushes(&keys)?;
-        return Ok(AdminJobOutcome::Deleting { pairs });
+        return Ok(AdminStoreJobOutcome::Deleting { pairs });
     }
     store.accounts().end_deletion(user)?;
-    Ok(AdminJobOutcome::Done)
+    Ok(AdminStoreJobOutcome::Done)
 }
 
 /// Some of the pairs with this user that are friends, or of which the first has asked the second.

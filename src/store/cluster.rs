@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::mysql::{
-    ClusterEvent, ClusterMembers, ClusterMembersReader, FenceCause as Cause, ForgetNodeResult, LeaseFigures,
-    NodeLiveness, NodeStatus, SharedNodeNames,
+    ClusterEvent, ClusterMembers, ClusterMembersReader, FenceCause as Cause, ForgetNodeResult, NodeLiveness,
+    NodeLivenessFigures, NodeStatus, SharedNodeNames,
 };
 
 /// How long a node that leaves waits until its records for other nodes are written.
@@ -23,7 +23,7 @@ pub type OnFenced = Arc<dyn Fn(FenceCause) + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterFigures {
     /// The figures of its lease.
-    pub lease: LeaseFigures,
+    pub lease: NodeLivenessFigures,
     /// Records to others that wait to be written.
     pub unwritten_records: usize,
 }

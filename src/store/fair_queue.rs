@@ -17,7 +17,7 @@
 //! flow would stay first in line until all of them are done, and all others would wait.
 
 use super::lane_queue::SubmittedJob;
-use crate::chat::contract::{AccountJob, AdminJob, ClusterStoreJob, Job, JobTicket};
+use crate::chat::contract::{AccountJob, AdminStoreJob, ClusterStoreJob, Job, JobTicket};
 use crate::protocol::field::RESERVED_NAME;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -49,7 +49,7 @@ const KEPT: usize = 1_024;
 
 /// A keyed hash of a user: clients cannot predict it. Two users with the same key share a flow,
 /// nothing else.
-type UserHash = u64;
+type FairQueueUserHash = u64;
 
 /// The user whose data lane a job belongs to; `None`: the auth lane.
 pub(super) fn lane_user(job: &Job) -> Option<&str> {
@@ -121,14 +121,14 @@ fn account_cost(job: &AccountJob) -> u64 {
     }
 }
 
-fn admin_cost(job: &AdminJob) -> u64 {
+fn admin_cost(job: &AdminStoreJob) -> u64 {
     match job {
-        AdminJob::Look { rows_max }
-        | AdminJob::FindPushes { rows_max, .. }
-        | AdminJob::Delete { rows_max }
-        | AdminJob::Accounts { rows_max, .. } => 20 + u64::from(*rows_max) / 20,
-        AdminJob::Notice { push } => 30 + (push.weight_bytes() / BYTES_PER_UNIT) as u64,
-        AdminJob::SetBanned { .. } | AdminJob::SetPassword { .. } => 30,
+        AdminStoreJob::Look { rows_max }
+        | AdminStoreJob::FindPushes { rows_max, .. }
+        | AdminStoreJob::Delete { rows_max }
+        | AdminStoreJob::Accounts { rows_max, .. } => 20 + u64::from(*rows_max) / 20,
+        AdminStoreJob::Notice { push } => 30 + (push.weight_bytes() / BYTES_PER_UNIT) as u64,
+        AdminStoreJob::SetBanned { .. } | AdminStoreJob::SetPassword { .. } => 30,
     }
 }
 
@@ -159,9 +159,9 @@ struct QueuedJob {
     submitted: SubmittedJob,
     number: u64,
     cost: u64,
-    flow: UserHash,
+    flow: FairQueueUserHash,
     /// The user whose data it is about, if it must keep its place in that user's order.
-    subject: Option<UserHash>,
+    subject: Option<FairQueueUserHash>,
 }
 
 /// The flow of one user.
@@ -192,12 +192,12 @@ struct VirtualStartTime {
 pub(super) struct FairQueue {
     jobs: Slab<QueuedJob>,
     /// The order of the jobs about each user.
-    jobs_by_subject: HashMap<UserHash, VecDeque<usize>>,
+    jobs_by_subject: HashMap<FairQueueUserHash, VecDeque<usize>>,
     /// The flow of each user who causes jobs. A flow without a job stays until the virtual time has
     /// reached its start time: the used credit still counts.
-    flows: HashMap<UserHash, UserJobQueue>,
+    flows: HashMap<FairQueueUserHash, UserJobQueue>,
     /// The turns of all flows, each flow once.
-    flows_by_start: BTreeSet<(VirtualStartTime, UserHash)>,
+    flows_by_start: BTreeSet<(VirtualStartTime, FairQueueUserHash)>,
     /// The number of flows that have a job.
     busy: usize,
     virtual_time: u64,
@@ -313,7 +313,7 @@ impl FairQueue {
     }
 
     /// Serves a flow that was taken out of `flows_by_start`.
-    fn serve_flow(&mut self, key: UserHash, cost_max: u64, batch: &mut TakenBatch) {
+    fn serve_flow(&mut self, key: FairQueueUserHash, cost_max: u64, batch: &mut TakenBatch) {
         if self.first_job_of(key).is_none() {
             self.mark_idle(key);
             return;
@@ -337,7 +337,7 @@ impl FairQueue {
     }
 
     /// A flow has become empty. It is removed when its credit is full again.
-    fn mark_idle(&mut self, key: UserHash) {
+    fn mark_idle(&mut self, key: FairQueueUserHash) {
         if let Some(flow) = self.flows.get_mut(&key).filter(|flow| !flow.is_idle) {
             flow.is_idle = true;
             flow.start_time.start += CREDIT;
@@ -348,7 +348,7 @@ impl FairQueue {
     }
 
     /// The first job of a flow that is still to be done.
-    fn first_job_of(&mut self, key: UserHash) -> Option<QueuedJobId> {
+    fn first_job_of(&mut self, key: FairQueueUserHash) -> Option<QueuedJobId> {
         let flow = self.flows.get_mut(&key)?;
         while let Some(&next) = flow.jobs.front() {
             if self.jobs.get(next.slot).is_some_and(|job| job.number == next.number) {
@@ -361,7 +361,7 @@ impl FairQueue {
 
     /// Moves a job into the batch, and charges it to the user who caused it. `now`: the flow whose
     /// turn it is. Returns the cost if another flow was charged.
-    fn add_to_batch(&mut self, slot: usize, now: UserHash, batch: &mut TakenBatch) -> u64 {
+    fn add_to_batch(&mut self, slot: usize, now: FairQueueUserHash, batch: &mut TakenBatch) -> u64 {
         let QueuedJob { submitted, cost, flow: key, subject, .. } = self.jobs.remove(slot);
         if let Some(subject) = subject
             && self.jobs_by_subject.get(&subject).is_some_and(VecDeque::is_empty)
@@ -406,7 +406,7 @@ impl FairQueue {
 struct TakenBatch {
     stages: Vec<(JobBatchKind, Vec<SubmittedJob>)>,
     /// The stage of the last job about a user.
-    last: HashMap<UserHash, usize>,
+    last: HashMap<FairQueueUserHash, usize>,
     /// It has jobs other than saves and deletions: those gain little by a common transaction.
     has_others: bool,
     len: usize,
@@ -414,7 +414,7 @@ struct TakenBatch {
 }
 
 impl TakenBatch {
-    fn push(&mut self, submitted: SubmittedJob, cost: u64, about: Option<UserHash>) {
+    fn push(&mut self, submitted: SubmittedJob, cost: u64, about: Option<FairQueueUserHash>) {
         let kind = kind(&submitted.1);
         let from = about.and_then(|about| self.last.get(&about)).copied().unwrap_or(0);
         let found = self.stages.iter().skip(from).position(|(other, _)| *other == kind);

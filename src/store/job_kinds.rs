@@ -1,7 +1,7 @@
 //! Properties of the jobs in a batch: whether they write, which accounts they lock, and the numbers
 //! of their pushes.
 
-use crate::chat::contract::{AdminJob, Job};
+use crate::chat::contract::{AdminStoreJob, Job};
 
 pub(super) fn is_write(job: &Job) -> bool {
     match job {
@@ -29,7 +29,7 @@ pub(super) fn accounts_to_lock(jobs: &[Job]) -> Vec<&str> {
                 people.extend(job.other().into_iter().flat_map(|other| [user.as_str(), other.as_str()]));
             }
             // It also deletes the blocks of others.
-            Job::Admin { user, job } if matches!(**job, AdminJob::Delete { .. }) => people.push(user.as_str()),
+            Job::Admin { user, job } if matches!(**job, AdminStoreJob::Delete { .. }) => people.push(user.as_str()),
             _ => {}
         }
     }
@@ -51,7 +51,7 @@ pub(super) fn push_seq(job: &Job) -> Option<u64> {
     match job {
         Job::SavePush { push } | Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. } => Some(push.seq),
         Job::Admin { job, .. } => match &**job {
-            AdminJob::Notice { push } => Some(push.seq),
+            AdminStoreJob::Notice { push } => Some(push.seq),
             _ => None,
         },
         _ => None,

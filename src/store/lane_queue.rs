@@ -14,7 +14,7 @@ pub(super) type SubmittedJob = (JobTicket, Job);
 const KEPT: usize = 1_024;
 
 #[derive(Debug, Default)]
-struct LaneQueueState {
+struct DataWorkerQueueState {
     jobs: Vec<SubmittedJob>,
     /// The number of queued jobs at which a waiting worker is woken; 0: it does not wait.
     wake_job_count: usize,
@@ -23,13 +23,13 @@ struct LaneQueueState {
 }
 
 #[derive(Debug, Default)]
-struct WorkerQueue {
-    state: Mutex<LaneQueueState>,
+struct DataWorkerQueue {
+    state: Mutex<DataWorkerQueueState>,
     enough_jobs: Condvar,
 }
 
-impl WorkerQueue {
-    fn state(&self) -> MutexGuard<'_, LaneQueueState> {
+impl DataWorkerQueue {
+    fn state(&self) -> MutexGuard<'_, DataWorkerQueueState> {
         // A panic cannot leave a job half moved.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,13 +37,13 @@ impl WorkerQueue {
 
 /// A queue's two ends. Its length is bounded by what the loop submits at most.
 pub(super) fn lane_queue() -> (LaneSender, LaneReceiver) {
-    let shared = Arc::new(WorkerQueue::default());
+    let shared = Arc::new(DataWorkerQueue::default());
     (LaneSender(Arc::clone(&shared)), LaneReceiver { shared, taken_jobs: Vec::new() })
 }
 
 /// The loop's end. When it is dropped, the worker does the jobs that are queued, and ends.
 #[derive(Debug)]
-pub(super) struct LaneSender(Arc<WorkerQueue>);
+pub(super) struct LaneSender(Arc<DataWorkerQueue>);
 
 impl LaneSender {
     /// Queues all of `jobs`, and leaves it empty. Holds the lock only while `jobs` is appended to
@@ -86,7 +86,7 @@ pub(super) struct WorkerIsGone;
 /// The worker's end.
 #[derive(Debug)]
 pub(super) struct LaneReceiver {
-    shared: Arc<WorkerQueue>,
+    shared: Arc<DataWorkerQueue>,
     /// The jobs that were taken last; kept for its capacity.
     taken_jobs: Vec<SubmittedJob>,
 }

@@ -2,7 +2,7 @@
 
 use super::StoreConnection;
 use super::password::VerifiedLogins;
-use super::quota::{MailboxUsageCache, Quotas};
+use super::quota::{MailboxQuotas, MailboxUsageCache};
 use super::wal::WalSizeWatch;
 use crate::config::Config;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,41 +12,41 @@ use std::time::Instant;
 /// The present limits, shared with the workers, which check before each batch whether they have
 /// changed.
 #[derive(Debug)]
-pub struct SharedStoreLimits {
+pub struct SharedReloadableStoreLimits {
     /// The number of changes so far.
     version: AtomicU64,
-    values: Mutex<StoreLimits>,
+    values: Mutex<ReloadableStoreLimits>,
     verified_logins: Arc<VerifiedLogins>,
 }
 
 /// The limits of the data workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StoreLimits {
-    pub(super) quotas: Quotas,
+pub(super) struct ReloadableStoreLimits {
+    pub(super) quotas: MailboxQuotas,
     pub(super) wal_warn_bytes: u64,
 }
 
-impl StoreLimits {
+impl ReloadableStoreLimits {
     fn of(config: &Config) -> Self {
-        Self { quotas: Quotas::of(config), wal_warn_bytes: config.wal_warn_bytes }
+        Self { quotas: MailboxQuotas::of(config), wal_warn_bytes: config.wal_warn_bytes }
     }
 }
 
-impl SharedStoreLimits {
+impl SharedReloadableStoreLimits {
     pub(super) fn new(config: &Config, verified_logins: Arc<VerifiedLogins>) -> Self {
-        Self { version: AtomicU64::new(0), values: Mutex::new(StoreLimits::of(config)), verified_logins }
+        Self { version: AtomicU64::new(0), values: Mutex::new(ReloadableStoreLimits::of(config)), verified_logins }
     }
 
     /// Applies the limits of this configuration from now on. Pushes beyond a lower quota stay.
     pub fn apply(&self, config: &Config) {
         // Only whole values are written, so a panic cannot leave them torn.
-        *self.values.lock().unwrap_or_else(PoisonError::into_inner) = StoreLimits::of(config);
+        *self.values.lock().unwrap_or_else(PoisonError::into_inner) = ReloadableStoreLimits::of(config);
         self.verified_logins.set_users_max(config.verified_logins_max);
         self.version.fetch_add(1, Ordering::Release);
     }
 
     /// The present limits, if they have changed since the version in `seen`.
-    pub(super) fn newer_than(&self, seen: &mut u64) -> Option<StoreLimits> {
+    pub(super) fn newer_than(&self, seen: &mut u64) -> Option<ReloadableStoreLimits> {
         let version = self.version.load(Ordering::Acquire);
         if version == *seen {
             return None;
@@ -61,22 +61,22 @@ impl SharedStoreLimits {
         format!("{:?} {}", self.values(), self.verified_logins.users_max())
     }
 
-    pub(super) fn values(&self) -> StoreLimits {
+    pub(super) fn values(&self) -> ReloadableStoreLimits {
         *self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The checks of a worker between two transactions.
 #[derive(Debug, Default)]
-pub(super) struct LimitAndWalCheck {
+pub(super) struct ReloadedLimitsAndWalSizeCheck {
     /// The shared limits, and the version that was seen last.
-    limits: Option<(Arc<SharedStoreLimits>, u64)>,
+    limits: Option<(Arc<SharedReloadableStoreLimits>, u64)>,
     wal: WalSizeWatch,
     wal_warn_bytes: u64,
 }
 
-impl LimitAndWalCheck {
-    pub(super) fn new(limits: Arc<SharedStoreLimits>) -> Self {
+impl ReloadedLimitsAndWalSizeCheck {
+    pub(super) fn new(limits: Arc<SharedReloadableStoreLimits>) -> Self {
         let wal_warn_bytes = limits.values().wal_warn_bytes;
         Self { limits: Some((limits, 0)), wal: WalSizeWatch::default(), wal_warn_bytes }
     }

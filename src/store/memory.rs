@@ -21,13 +21,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The asked user and the asking user.
-type RequestPair = (UserName, UserName);
+type FriendRequestPair = (UserName, UserName);
 
 #[derive(Debug, Default)]
 struct MemoryTables {
     accounts: HashMap<UserName, AccountOrTombstone>,
     friends: HashMap<UserName, BTreeSet<UserName>>,
-    requests: HashMap<RequestPair, FriendRequestWithText>,
+    requests: HashMap<FriendRequestPair, FriendRequestWithText>,
     /// Pending requests by the `seq` of their pushes, with the other user: `requests_by_sender` has
     /// those that each user has sent, and `requests_by_receiver` those that each user has received,
     /// without hidden ones.
@@ -48,7 +48,7 @@ enum RollbackEntry {
     Account(UserName, Option<AccountOrTombstone>),
     Befriended(UserName, UserName),
     Unfriended(UserName, UserName),
-    Request(RequestPair, Option<FriendRequestWithText>),
+    Request(FriendRequestPair, Option<FriendRequestWithText>),
     /// Whether the first blocked the second.
     Blocked(UserName, UserName, bool),
     Saved(UserName, u64),

@@ -50,7 +50,7 @@ pub use inbox_writer::{NodeInboxWriter, NodeInboxWriterLimits};
 pub use keeper::ActiveServerHeartbeat;
 use lanes::WriterFenceLane;
 pub use lease::{ClusterEvent, FenceCause, LeaseCallbacks, NodeLease};
-pub use life_signs::LeaseFigures;
+pub use life_signs::NodeLivenessFigures;
 pub use members::{ClusterMembers, ClusterMembersReader, NodeLiveness, NodeStatus};
 pub use node_identity::NodeIdentity;
 pub use node_names::SharedNodeNames;

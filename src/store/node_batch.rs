@@ -11,7 +11,7 @@ use super::quota::MailboxUsageCache;
 use super::token::ValidTokenExpiryRange;
 use super::transaction::{TransactionProgress, begin, run_job};
 use super::{StoreConnection, StoreError, push_jobs};
-use crate::chat::contract::{ClusterJobOutcome, ClusterStoreJob, Job, JobOutcome, UserOwner};
+use crate::chat::contract::{ClusterStoreJob, ClusterStoreJobOutcome, Job, JobOutcome, UserOwner};
 use crate::protocol::field::UserName;
 use std::time::Duration;
 
@@ -29,13 +29,13 @@ const RAISED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Gives each batch the limit of `seq`, and waits if the limit is too low.
 #[derive(Default)]
-pub(super) struct SeqLimitWait {
+pub(super) struct BatchSeqLimitWait {
     /// The limit at which a batch has waited without success. While it is unchanged, no other batch
     /// waits.
     stuck_limit: Option<u64>,
 }
 
-impl SeqLimitWait {
+impl BatchSeqLimitWait {
     /// The limit for this batch: a push with a greater `seq` is not written. If the batch has one,
     /// the clock has jumped to that of another node. The limit will follow, so this waits for it.
     pub(super) fn limit_for(&mut self, nodes: &dyn ClusterStore, jobs: &[Job]) -> u64 {
@@ -127,17 +127,17 @@ fn nodes(store: &mut dyn StoreConnection) -> Result<&mut dyn ClusterStore, Store
     store.nodes().ok_or_else(|| StoreError::Refused("this store is not that of a cluster".into()))
 }
 
-fn cluster(outcome: ClusterJobOutcome) -> JobOutcome {
+fn cluster(outcome: ClusterStoreJobOutcome) -> JobOutcome {
     JobOutcome::Cluster(Box::new(outcome))
 }
 
 fn saved(is_first: bool, owner: Option<UserOwner>) -> JobOutcome {
-    cluster(ClusterJobOutcome::Saved { is_first, owner })
+    cluster(ClusterStoreJobOutcome::Saved { is_first, owner })
 }
 
 fn loaded(epoch: u64, read: JobOutcome) -> JobOutcome {
     match read {
-        JobOutcome::Loaded { friends, page } => cluster(ClusterJobOutcome::Loaded { epoch, friends, page }),
+        JobOutcome::Loaded { friends, page } => cluster(ClusterStoreJobOutcome::Loaded { epoch, friends, page }),
         other => other,
     }
 }
@@ -195,7 +195,7 @@ fn load_if_here(
     let nodes = nodes(store)?;
     let (me, owner) = (nodes.incarnation(), nodes.owner(user)?);
     if owner.incarnation != Some(me) {
-        return Ok(cluster(ClusterJobOutcome::Elsewhere(owner)));
+        return Ok(cluster(ClusterStoreJobOutcome::Elsewhere(owner)));
     }
     Ok(loaded(owner.epoch, load(store, user, pushes_max, bytes_max)?))
 }
@@ -208,7 +208,7 @@ fn of_cluster(
     job: &ClusterStoreJob,
 ) -> Result<JobOutcome, StoreError> {
     Ok(match job {
-        ClusterStoreJob::Owner => cluster(ClusterJobOutcome::Owner(nodes(store)?.owner(user)?)),
+        ClusterStoreJob::Owner => cluster(ClusterStoreJobOutcome::Owner(nodes(store)?.owner(user)?)),
         ClusterStoreJob::Claim { epoch, floor, .. } => {
             let may = may_log_in(store, user)?;
             if !matches!(may, JobOutcome::Proven) {
@@ -216,7 +216,7 @@ fn of_cluster(
             }
             match claim(store, user, (*epoch, *floor))? {
                 None => JobOutcome::Proven,
-                Some(owner) => cluster(ClusterJobOutcome::Elsewhere(owner)),
+                Some(owner) => cluster(ClusterStoreJobOutcome::Elsewhere(owner)),
             }
         }
         ClusterStoreJob::Page { known_seqs, pushes_max, bytes_max } => {

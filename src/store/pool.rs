@@ -7,12 +7,12 @@ use super::fair_queue::{FairQueue, lane_user};
 use super::group_commit::GroupCommitDelay;
 pub use super::health::StoreHealth;
 use super::lane_queue::{LaneReceiver, LaneSender, SubmittedJob, lane_queue};
-pub use super::limits::SharedStoreLimits;
+pub use super::limits::SharedReloadableStoreLimits;
 use super::memory::MemoryStore;
 use super::mysql::{ActiveServerHeartbeat, MysqlConnector, MysqlStore, NodeDatabase, ROW_BYTES};
 use super::password::{PasswordHasher, VerifiedLogins};
-use super::priority::UrgentBatchGate;
-use super::quota::{MailboxUsageCache, Quotas};
+use super::priority::CrossWorkerUrgentBatchGate;
+use super::quota::{MailboxQuotas, MailboxUsageCache};
 use super::reopen::StoreOpener;
 use super::sqlite::SqliteStore;
 use super::undelivered::{OutcomeBudgetLoopSide, OutcomeByteBudget};
@@ -60,7 +60,7 @@ pub struct WorkerPool {
     first_seq: u64,
     unfinished_deletions: Vec<UserName>,
     health: Arc<StoreHealth>,
-    limits: Arc<SharedStoreLimits>,
+    limits: Arc<SharedReloadableStoreLimits>,
     cluster: Option<ClusterHandle>,
 }
 
@@ -73,7 +73,7 @@ impl std::fmt::Debug for WorkerPool {
 /// How a server comes to a database that several servers may want. SQLite and memory need none of
 /// it.
 #[derive(Clone, Default)]
-pub struct DatabaseTakeoverSettings {
+pub struct DatabaseClaim {
     /// The epoch of the server whose place is taken, even if it holds the lock.
     pub predecessor: Option<u64>,
     /// Called once when another server has taken the place of this one.
@@ -85,7 +85,7 @@ pub struct DatabaseTakeoverSettings {
 /// The function that opens the store, and the number of workers that may.
 fn opener(
     config: &Config,
-    claim: DatabaseTakeoverSettings,
+    claim: DatabaseClaim,
     health: &Arc<StoreHealth>,
 ) -> Result<(StoreOpener, usize), StoreError> {
     Ok(match config.store.clone() {
@@ -172,14 +172,14 @@ impl WorkerPool {
     /// # Errors
     /// When the store cannot be used.
     pub fn start(config: &Config, wake: WakeFn) -> Result<Self, StoreError> {
-        Self::start_as(config, DatabaseTakeoverSettings::default(), wake)
+        Self::start_as(config, DatabaseClaim::default(), wake)
     }
 
     /// The same for a server that takes another one's place, or must know when it loses its own.
     ///
     /// # Errors
     /// When the store cannot be used.
-    pub fn start_as(config: &Config, claim: DatabaseTakeoverSettings, wake: WakeFn) -> Result<Self, StoreError> {
+    pub fn start_as(config: &Config, claim: DatabaseClaim, wake: WakeFn) -> Result<Self, StoreError> {
         if let Some(name) = &config.node_name {
             return Self::start_as_node(config, name, claim, wake);
         }
@@ -189,12 +189,7 @@ impl WorkerPool {
     }
 
     /// The same for a node of a cluster.
-    fn start_as_node(
-        config: &Config,
-        name: &str,
-        claim: DatabaseTakeoverSettings,
-        wake: WakeFn,
-    ) -> Result<Self, StoreError> {
+    fn start_as_node(config: &Config, name: &str, claim: DatabaseClaim, wake: WakeFn) -> Result<Self, StoreError> {
         let StoreUrl::Mysql(url) = &config.store else {
             return Err(StoreError::Unusable("a node of a cluster needs a MySQL store".into()));
         };
@@ -240,7 +235,7 @@ impl WorkerPool {
     ) -> Result<Self, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
         let verified = Arc::new(VerifiedLogins::new(config.verified_logins_max).map_err(|error| unavailable(&error))?);
-        let limits = Arc::new(SharedStoreLimits::new(config, Arc::clone(&verified)));
+        let limits = Arc::new(SharedReloadableStoreLimits::new(config, Arc::clone(&verified)));
         let opener = Arc::new(opener);
         let (done_sender, done) = channel();
         let mut pool = Self {
@@ -255,7 +250,7 @@ impl WorkerPool {
             limits,
             cluster: None,
         };
-        let priority = Arc::new(UrgentBatchGate::default());
+        let priority = Arc::new(CrossWorkerUrgentBatchGate::default());
         for worker in 0..workers {
             let mut store = opener()?;
             if worker == 0 {
@@ -265,7 +260,8 @@ impl WorkerPool {
             }
             let (sender, jobs) = lane_queue();
             pool.data.push(DataWorkerHandle { sender, jobs: Vec::new() });
-            let mailbox_counts = MailboxUsageCache::new(Quotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
+            let mailbox_counts =
+                MailboxUsageCache::new(MailboxQuotas::of(config), MAILBOX_ENTRIES_MAX / workers.max(1));
             let batch = DataWorker::new(store, Arc::clone(&opener), Arc::clone(&verified), mailbox_counts);
             let batch = batch.report_to(worker, Arc::clone(&pool.health)).with_limits(Arc::clone(&pool.limits));
             let (done, wake) = (done_sender.clone(), Arc::clone(&wake));
@@ -320,7 +316,7 @@ impl WorkerPool {
 
     /// The limits of the store, to change them.
     #[must_use]
-    pub fn limits(&self) -> Arc<SharedStoreLimits> {
+    pub fn limits(&self) -> Arc<SharedReloadableStoreLimits> {
         Arc::clone(&self.limits)
     }
 
@@ -375,7 +371,7 @@ fn data_worker(
     mut batch: DataWorker,
     mut jobs: LaneReceiver,
     undelivered: &OutcomeByteBudget,
-    priority: &UrgentBatchGate,
+    priority: &CrossWorkerUrgentBatchGate,
     done: &Sender<JobDone>,
     wake: &WakeFn,
 ) {

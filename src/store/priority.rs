@@ -13,7 +13,7 @@ const URGENT_MAX: Duration = Duration::from_millis(20);
 
 /// Shared by all data workers.
 #[derive(Debug)]
-pub(super) struct UrgentBatchGate {
+pub(super) struct CrossWorkerUrgentBatchGate {
     urgent: Mutex<RunningUrgentBatches>,
     changed: Condvar,
     wait_max: Duration,
@@ -27,7 +27,7 @@ struct RunningUrgentBatches {
     last_began: Option<Instant>,
 }
 
-impl Default for UrgentBatchGate {
+impl Default for CrossWorkerUrgentBatchGate {
     fn default() -> Self {
         let (urgent, changed) = (Mutex::default(), Condvar::new());
         Self { urgent, changed, wait_max: WAIT_MAX, urgent_max: URGENT_MAX }
@@ -36,9 +36,9 @@ impl Default for UrgentBatchGate {
 
 /// A batch with the job of such a user is being done.
 #[derive(Debug)]
-pub(super) struct UrgentBatchGuard<'a>(&'a UrgentBatchGate);
+pub(super) struct UrgentBatchGuard<'a>(&'a CrossWorkerUrgentBatchGate);
 
-impl UrgentBatchGate {
+impl CrossWorkerUrgentBatchGate {
     fn urgent(&self) -> MutexGuard<'_, RunningUrgentBatches> {
         // A panic cannot leave it half changed.
         self.urgent.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn a_worker_gives_way_until_no_other_one_is_urgent() {
         let long = Duration::from_secs(600);
-        let priority = UrgentBatchGate { wait_max: long, urgent_max: long, ..UrgentBatchGate::default() };
+        let priority =
+            CrossWorkerUrgentBatchGate { wait_max: long, urgent_max: long, ..CrossWorkerUrgentBatchGate::default() };
         let priority = Arc::new(priority);
         priority.give_way();
         let (first, second) = (priority.begin(), priority.begin());
@@ -110,7 +111,7 @@ mod tests {
     fn a_worker_does_not_give_way_for_ever() {
         let (short, long) = (Duration::from_millis(1), Duration::from_secs(600));
         for (wait_max, urgent_max) in [(short, long), (long, short)] {
-            let priority = UrgentBatchGate { wait_max, urgent_max, ..UrgentBatchGate::default() };
+            let priority = CrossWorkerUrgentBatchGate { wait_max, urgent_max, ..CrossWorkerUrgentBatchGate::default() };
             let _urgent = priority.begin();
             // Otherwise this test takes ten minutes.
             priority.give_way();

@@ -2,7 +2,7 @@
 //! know yet, saves the pushes for which there is room, and notes those that are gone.
 
 use super::friendship::{self, RemovedFriendRequest};
-use super::quota::{MailboxUsageCache, QuotaCheckResult};
+use super::quota::{MailboxQuotaCheckResult, MailboxUsageCache};
 use super::{MailboxSaveResult, StoreConnection, StoreError};
 use crate::chat::contract::{FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind};
 use crate::protocol::field::UserName;
@@ -78,10 +78,10 @@ fn save_round(
     let mut sort = |mailbox_counts: &mut MailboxUsageCache, places: &[usize], counted: bool| {
         for &at in places {
             match mailbox_counts.admit(&pushes[at], counted) {
-                QuotaCheckResult::Room => room.push(at),
-                QuotaCheckResult::Full(quota) => full.push((at, quota)),
-                QuotaCheckResult::Later => later.push(at),
-                QuotaCheckResult::Uncounted => uncounted.push(at),
+                MailboxQuotaCheckResult::Room => room.push(at),
+                MailboxQuotaCheckResult::Full(quota) => full.push((at, quota)),
+                MailboxQuotaCheckResult::Later => later.push(at),
+                MailboxQuotaCheckResult::Uncounted => uncounted.push(at),
             }
         }
         std::mem::take(&mut uncounted)

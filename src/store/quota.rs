@@ -21,14 +21,14 @@ pub const COUNTED_ROWS_MAX: u32 = 10_000;
 
 /// A number of pushes and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QuotaUsage {
+pub struct MailboxQuotaUsage {
     /// Pushes.
     pub rows: u64,
     /// The size of their texts (sender, receiver, id, content), and [`ROW_BYTES`] for each push.
     pub bytes: u64,
 }
 
-impl QuotaUsage {
+impl MailboxQuotaUsage {
     /// The usage of one push with `text_bytes` of text.
     #[must_use]
     pub fn of_one_push(text_bytes: u64) -> Self {
@@ -52,30 +52,30 @@ impl QuotaUsage {
 
 /// The quotas themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quotas {
+pub struct MailboxQuotas {
     /// The quota for all pushes to one receiver.
-    pub receiver: QuotaUsage,
+    pub receiver: MailboxQuotaUsage,
     /// The quota for the pushes of one sender to one receiver.
-    pub pair: QuotaUsage,
+    pub pair: MailboxQuotaUsage,
 }
 
-impl Quotas {
+impl MailboxQuotas {
     /// The quotas of a configuration.
     #[must_use]
     pub fn of(config: &Config) -> Self {
         Self {
-            receiver: QuotaUsage {
+            receiver: MailboxQuotaUsage {
                 rows: config.waiting_per_receiver_max,
                 bytes: config.waiting_bytes_per_receiver_max,
             },
-            pair: QuotaUsage { rows: config.waiting_per_pair_max, bytes: config.waiting_bytes_per_pair_max },
+            pair: MailboxQuotaUsage { rows: config.waiting_per_pair_max, bytes: config.waiting_bytes_per_pair_max },
         }
     }
 }
 
 /// May a push be saved?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuotaCheckResult {
+pub enum MailboxQuotaCheckResult {
     /// Yes. It counts from now on.
     Room,
     /// No, because of this quota, unless the push is in the store already.
@@ -96,12 +96,12 @@ enum MailboxCountProgress {
 }
 
 /// A sender, and their usage of a mailbox.
-type SenderUsage = (Box<str>, QuotaUsage);
+type SenderUsage = (Box<str>, MailboxQuotaUsage);
 
 /// The counted usage of one mailbox.
 #[derive(Debug)]
 struct MailboxUsage {
-    total: QuotaUsage,
+    total: MailboxQuotaUsage,
     /// The usage of each sender, in the order of their names. A sender without waiting pushes has
     /// no entry.
     shares: Vec<SenderUsage>,
@@ -118,7 +118,7 @@ impl MailboxUsage {
     fn new(is_uncertain: bool) -> Self {
         let count_progress = MailboxCountProgress::UpTo(0);
         Self {
-            total: QuotaUsage::default(),
+            total: MailboxQuotaUsage::default(),
             shares: Vec::new(),
             count_progress,
             is_uncertain,
@@ -131,8 +131,8 @@ impl MailboxUsage {
         self.shares.binary_search_by(|(name, _)| (**name).cmp(sender))
     }
 
-    fn usage_of_sender(&self, sender: &str) -> QuotaUsage {
-        self.sender_index(sender).map_or(QuotaUsage::default(), |place| self.shares[place].1)
+    fn usage_of_sender(&self, sender: &str) -> MailboxQuotaUsage {
+        self.sender_index(sender).map_or(MailboxQuotaUsage::default(), |place| self.shares[place].1)
     }
 
     /// Is this `seq` in the range that has been counted?
@@ -145,9 +145,11 @@ impl MailboxUsage {
 
     /// The `seq` after which rows must still be counted. `None`: all rows are counted, or the
     /// counted ones already fill the mailbox.
-    fn uncounted_after(&self, quotas: &Quotas) -> Option<u64> {
+    fn uncounted_after(&self, quotas: &MailboxQuotas) -> Option<u64> {
         match self.count_progress {
-            MailboxCountProgress::UpTo(last) if self.total.has_room(QuotaUsage::of_one_push(0), quotas.receiver) => {
+            MailboxCountProgress::UpTo(last)
+                if self.total.has_room(MailboxQuotaUsage::of_one_push(0), quotas.receiver) =>
+            {
                 Some(last)
             }
             _ => None,
@@ -155,7 +157,7 @@ impl MailboxUsage {
     }
 
     /// The quota that one more push of this sender would exceed.
-    fn exceeded_quota(&self, sender: &str, one: QuotaUsage, quotas: &Quotas) -> Option<MailboxQuotaKind> {
+    fn exceeded_quota(&self, sender: &str, one: MailboxQuotaUsage, quotas: &MailboxQuotas) -> Option<MailboxQuotaKind> {
         if !self.total.has_room(one, quotas.receiver) {
             return Some(MailboxQuotaKind::Receiver);
         }
@@ -164,7 +166,7 @@ impl MailboxUsage {
 
     /// Adds a push to the usage, or removes it if `more` is false. Returns the change in the number
     /// of shares.
-    fn change(&mut self, sender: &str, one: QuotaUsage, more: bool) -> isize {
+    fn change(&mut self, sender: &str, one: MailboxQuotaUsage, more: bool) -> isize {
         if more {
             self.total.add(one);
             match self.sender_index(sender) {
@@ -197,13 +199,13 @@ impl MailboxUsage {
 enum UsageUndoEntry {
     Added(Push),
     NotAdded(Push),
-    Removed { receiver: UserName, sender: Box<str>, seq: u64, one: QuotaUsage },
+    Removed { receiver: UserName, sender: Box<str>, seq: u64, one: MailboxQuotaUsage },
 }
 
 /// The counted usage of the mailboxes that one worker owns.
 #[derive(Debug)]
 pub struct MailboxUsageCache {
-    quotas: Quotas,
+    quotas: MailboxQuotas,
     by_receiver: HashMap<Box<str>, MailboxUsage>,
     /// The number of shares of all mailboxes together.
     shares: usize,
@@ -224,7 +226,7 @@ pub struct MailboxUsageCache {
 impl MailboxUsageCache {
     /// An empty cache: no mailbox is counted yet.
     #[must_use]
-    pub fn new(quotas: Quotas, entries_max: usize) -> Self {
+    pub fn new(quotas: MailboxQuotas, entries_max: usize) -> Self {
         Self {
             quotas,
             by_receiver: HashMap::new(),
@@ -241,7 +243,7 @@ impl MailboxUsageCache {
 
     /// Applies other quotas. Do not call it within a transaction. Mailboxes may be counted only as
     /// far as the old quotas needed, so all are counted again.
-    pub fn set_quotas(&mut self, quotas: Quotas) {
+    pub fn set_quotas(&mut self, quotas: MailboxQuotas) {
         if self.quotas != quotas {
             self.quotas = quotas;
             self.remove_all();
@@ -345,7 +347,7 @@ impl MailboxUsageCache {
         self.rows_left = self.rows_left.saturating_sub(1);
         if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
             mailbox.count_progress = MailboxCountProgress::UpTo(seq);
-            let shares = mailbox.change(sender, QuotaUsage::of_one_push(text_bytes), true);
+            let shares = mailbox.change(sender, MailboxQuotaUsage::of_one_push(text_bytes), true);
             self.shares = self.shares.saturating_add_signed(shares);
         }
     }
@@ -364,26 +366,26 @@ impl MailboxUsageCache {
 
     /// Is there room for a push? If so, it counts from now on. `counted`: no more rows will be
     /// counted now, so decide by the present counts.
-    pub fn admit(&mut self, push: &Push, counted: bool) -> QuotaCheckResult {
-        let one = QuotaUsage::of_one_push(push.text_bytes() as u64);
+    pub fn admit(&mut self, push: &Push, counted: bool) -> MailboxQuotaCheckResult {
+        let one = MailboxQuotaUsage::of_one_push(push.text_bytes() as u64);
         let Some(mailbox) = self.by_receiver.get_mut(push.receiver()) else {
             debug_assert!(!counted, "begun to be counted at least");
-            return if counted { QuotaCheckResult::Room } else { QuotaCheckResult::Uncounted };
+            return if counted { MailboxQuotaCheckResult::Room } else { MailboxQuotaCheckResult::Uncounted };
         };
         if !counted && mailbox.uncounted_after(&self.quotas).is_some() {
-            return QuotaCheckResult::Uncounted;
+            return MailboxQuotaCheckResult::Uncounted;
         }
         if mailbox.postponed_round == self.round {
             // An earlier push was postponed: postpone this one, too, so that pushes of one sender
             // keep their order.
-            return QuotaCheckResult::Later;
+            return MailboxQuotaCheckResult::Later;
         }
         if let Some(quota) = mailbox.exceeded_quota(push.sender(), one, &self.quotas) {
             if mailbox.admitted_round == self.round {
                 mailbox.postponed_round = self.round;
-                return QuotaCheckResult::Later;
+                return MailboxQuotaCheckResult::Later;
             }
-            return QuotaCheckResult::Full(quota);
+            return MailboxQuotaCheckResult::Full(quota);
         }
         mailbox.admitted_round = self.round;
         if mailbox.covers(push.seq) {
@@ -391,13 +393,13 @@ impl MailboxUsageCache {
             self.shares = self.shares.saturating_add_signed(shares);
         }
         self.journal.push(UsageUndoEntry::Added(push.clone()));
-        QuotaCheckResult::Room
+        MailboxQuotaCheckResult::Room
     }
 
     /// The quota that a push would exceed.
     #[must_use]
     pub fn exceeded_quota(&self, push: &Push) -> Option<MailboxQuotaKind> {
-        let one = QuotaUsage::of_one_push(push.text_bytes() as u64);
+        let one = MailboxQuotaUsage::of_one_push(push.text_bytes() as u64);
         self.by_receiver.get(push.receiver())?.exceeded_quota(push.sender(), one, &self.quotas)
     }
 
@@ -415,7 +417,7 @@ impl MailboxUsageCache {
 
     /// A push was deleted.
     pub fn note_deleted(&mut self, receiver: &UserName, seq: u64, sender: Box<str>, text_bytes: u64) {
-        let one = QuotaUsage::of_one_push(text_bytes);
+        let one = MailboxQuotaUsage::of_one_push(text_bytes);
         self.change(receiver.as_str(), &sender, seq, one, false);
         self.journal.push(UsageUndoEntry::Removed { receiver: receiver.clone(), sender, seq, one });
     }
@@ -426,11 +428,11 @@ impl MailboxUsageCache {
     }
 
     fn change_by(&mut self, push: &Push, more: bool) {
-        let one = QuotaUsage::of_one_push(push.text_bytes() as u64);
+        let one = MailboxQuotaUsage::of_one_push(push.text_bytes() as u64);
         self.change(push.receiver(), push.sender(), push.seq, one, more);
     }
 
-    fn change(&mut self, receiver: &str, sender: &str, seq: u64, one: QuotaUsage, more: bool) {
+    fn change(&mut self, receiver: &str, sender: &str, seq: u64, one: MailboxQuotaUsage, more: bool) {
         if let Some(mailbox) = self.by_receiver.get_mut(receiver).filter(|mailbox| mailbox.covers(seq)) {
             let shares = mailbox.change(sender, one, more);
             self.shares = self.shares.saturating_add_signed(shares);
@@ -466,7 +468,7 @@ impl MailboxUsageCache {
 
     /// The usage of a receiver and the shares in it, if all of it has been counted.
     #[cfg(test)]
-    pub(super) fn usage(&self, receiver: &str) -> Option<(QuotaUsage, Vec<SenderUsage>)> {
+    pub(super) fn usage(&self, receiver: &str) -> Option<(MailboxQuotaUsage, Vec<SenderUsage>)> {
         let mailbox =
             self.by_receiver.get(receiver).filter(|mailbox| mailbox.count_progress == MailboxCountProgress::All)?;
         Some((mailbox.total, mailbox.shares.clone()))

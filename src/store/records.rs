@@ -4,7 +4,7 @@
 //! length. In an inbox the version, the epoch of the receiving node and the sender precede it.
 
 use crate::chat::contract::{
-    ForcedLogoutCause, HandoverDedupEntry, HandoverDirtyReceivers, NodeId, NodeIncarnation, NodeMessage,
+    ForcedLogoutCause, HandedOverDirtyReceivers, HandoverDedupEntry, NodeId, NodeIncarnation, NodeMessage,
     NodePresenceUpdate, UserHandoverData,
 };
 use crate::protocol::field::UserName;
@@ -48,7 +48,7 @@ const KEY_OF_DIRTY: u64 = 0;
 
 /// One record with its sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ReceivedNodeRecord {
+pub(super) struct DecodedInboxRecord {
     /// The sender.
     pub(super) from: NodeIncarnation,
     /// The record.
@@ -161,7 +161,7 @@ fn write_released(out: &mut Vec<u8>, released: &UserHandoverData) {
     for number in [released.claim, released.epoch, released.clock] {
         out.extend(number.to_le_bytes());
     }
-    let HandoverDirtyReceivers { listed, has_unlisted, age_ms } = &released.dirty;
+    let HandedOverDirtyReceivers { listed, has_unlisted, age_ms } = &released.dirty;
     write_count(out, listed.len());
     listed.iter().for_each(|user| write_name(out, user));
     let of_dirty = ((*age_ms).min(u64::MAX >> 1) << 1) | u64::from(*has_unlisted);
@@ -188,11 +188,11 @@ fn write_name(out: &mut Vec<u8>, user: &UserName) {
 
 /// Decodes a record that was written to this life of a node. `None`: it is to another life, or not
 /// a valid record.
-pub(super) fn read(bytes: &[u8], to: NodeIncarnation) -> Option<ReceivedNodeRecord> {
+pub(super) fn read(bytes: &[u8], to: NodeIncarnation) -> Option<DecodedInboxRecord> {
     read_versions(FRAME_MIN..=FRAME_MAX, bytes, to)
 }
 
-fn read_versions(versions: RangeInclusive<u16>, bytes: &[u8], to: NodeIncarnation) -> Option<ReceivedNodeRecord> {
+fn read_versions(versions: RangeInclusive<u16>, bytes: &[u8], to: NodeIncarnation) -> Option<DecodedInboxRecord> {
     let mut rest = ByteReader(bytes);
     let (version, epoch) = (rest.byte()?.into(), rest.u64()?);
     if !versions.contains(&version) || epoch != to.epoch {
@@ -204,7 +204,7 @@ fn read_versions(versions: RangeInclusive<u16>, bytes: &[u8], to: NodeIncarnatio
         return None;
     }
     let record = parse(rest.0).or_else(|| skip_unknown(rest.0))?;
-    Some(ReceivedNodeRecord { from, record })
+    Some(DecodedInboxRecord { from, record })
 }
 
 /// The replacement for a record whose kind only newer programs know. It is skipped if its kind
@@ -312,7 +312,7 @@ impl<'a> ByteReader<'a> {
         let mut window = (0..self.count(SAID_BYTES)?).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
         let of_dirty = window.iter().find(|said| said.key == KEY_OF_DIRTY).map_or(0, |said| said.age_ms);
         window.retain(|said| said.key != KEY_OF_DIRTY);
-        let dirty = HandoverDirtyReceivers { listed, has_unlisted: of_dirty & 1 == 1, age_ms: of_dirty >> 1 };
+        let dirty = HandedOverDirtyReceivers { listed, has_unlisted: of_dirty & 1 == 1, age_ms: of_dirty >> 1 };
         Some(UserHandoverData { user, claim, epoch, clock, dirty, window })
     }
 }
@@ -333,14 +333,14 @@ mod tests {
             claim: 7,
             epoch: 8,
             clock: 9,
-            dirty: HandoverDirtyReceivers {
+            dirty: HandedOverDirtyReceivers {
                 listed: vec![user("bob"), user("鸿雁")],
-                ..HandoverDirtyReceivers::default()
+                ..HandedOverDirtyReceivers::default()
             },
             window,
         };
-        let dirty = HandoverDirtyReceivers { listed: vec![user("bob")], has_unlisted: true, age_ms: u64::MAX >> 1 };
-        let old = HandoverDirtyReceivers { listed: Vec::new(), has_unlisted: false, age_ms: 1 };
+        let dirty = HandedOverDirtyReceivers { listed: vec![user("bob")], has_unlisted: true, age_ms: u64::MAX >> 1 };
+        let old = HandedOverDirtyReceivers { listed: Vec::new(), has_unlisted: false, age_ms: 1 };
         vec![
             NodeMessage::Look { user: user("ann") },
             NodeMessage::Friend { user: user("鸿雁 🪿") },
@@ -349,7 +349,7 @@ mod tests {
             NodeMessage::Released(Box::new(UserHandoverData { dirty, ..released.clone() })),
             NodeMessage::Released(Box::new(UserHandoverData { dirty: old, window: Vec::new(), ..released.clone() })),
             NodeMessage::Released(Box::new(UserHandoverData {
-                dirty: HandoverDirtyReceivers::default(),
+                dirty: HandedOverDirtyReceivers::default(),
                 window: Vec::new(),
                 ..released
             })),
@@ -384,7 +384,7 @@ mod tests {
         let (from, to) = (life(1_023, u64::MAX), life(2, 5));
         for record in all() {
             let bytes = write(1, from, to, &record);
-            assert_eq!(read(&bytes, to), Some(ReceivedNodeRecord { from, record }));
+            assert_eq!(read(&bytes, to), Some(DecodedInboxRecord { from, record }));
             assert_eq!(read(&bytes, life(2, 6)), None);
         }
     }
@@ -399,9 +399,9 @@ mod tests {
             write_released(&mut bytes, &released);
             bytes
         };
-        let dirty = HandoverDirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms: 3 };
+        let dirty = HandedOverDirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms: 3 };
         let (said, of_dirty) = (HandoverDedupEntry { key: 5, age_ms: 6 }, HandoverDedupEntry { key: 0, age_ms: 7 });
-        assert_eq!(released(dirty, vec![said]), released(HandoverDirtyReceivers::default(), vec![of_dirty, said]));
+        assert_eq!(released(dirty, vec![said]), released(HandedOverDirtyReceivers::default(), vec![of_dirty, said]));
     }
 
     #[test]
@@ -415,7 +415,7 @@ mod tests {
             known[at] = kind;
             let mut newer = known.clone();
             newer.extend(b"whatever");
-            assert_eq!(read(&newer, to), record.map(|record| ReceivedNodeRecord { from, record }), "{kind}");
+            assert_eq!(read(&newer, to), record.map(|record| DecodedInboxRecord { from, record }), "{kind}");
         }
         for record in all() {
             let kind = write(1, from, to, &record)[at];
@@ -447,7 +447,7 @@ mod tests {
         for record in all() {
             let [old, new] = [1, 2].map(|version| write(version, from, to, &record));
             assert_eq!(new.len(), old.len() + behind_header(2).len());
-            let letter = Some(ReceivedNodeRecord { from, record });
+            let letter = Some(DecodedInboxRecord { from, record });
             for (versions, reads) in [(1..=1, [true, false]), (1..=2, [true, true]), (2..=3, [false, true])] {
                 for (bytes, reads) in [&old, &new].into_iter().zip(reads) {
                     assert_eq!(read_versions(versions.clone(), bytes, to), letter.clone().filter(|_| reads));

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Default)]
-struct UndeliveredOutcomes {
+struct OutcomeByteBudgetState {
     bytes: usize,
     /// The loop takes no more outcomes.
     is_closed: bool,
@@ -17,17 +17,17 @@ struct UndeliveredOutcomes {
 
 /// Outcomes that the loop has not taken yet; the workers' end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OutcomeByteBudget(Arc<(Mutex<UndeliveredOutcomes>, Condvar)>);
+pub(super) struct OutcomeByteBudget(Arc<(Mutex<OutcomeByteBudgetState>, Condvar)>);
 
 impl OutcomeByteBudget {
-    fn state(&self) -> MutexGuard<'_, UndeliveredOutcomes> {
+    fn state(&self) -> MutexGuard<'_, OutcomeByteBudgetState> {
         // A number and a flag stay consistent after a panic.
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the loop has taken enough outcomes for another batch to have room.
     pub(super) fn wait_for_room(&self) {
-        let waits = |state: &mut UndeliveredOutcomes| state.bytes > BYTES_MAX && !state.is_closed;
+        let waits = |state: &mut OutcomeByteBudgetState| state.bytes > BYTES_MAX && !state.is_closed;
         drop(self.0.1.wait_while(self.state(), waits).unwrap_or_else(PoisonError::into_inner));
     }
 

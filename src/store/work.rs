@@ -3,7 +3,7 @@
 
 use super::health::{StoreHealth, WorkerStoreHealth};
 use super::job_kinds::{is_write, push_seq};
-use super::limits::{LimitAndWalCheck, SharedStoreLimits};
+use super::limits::{ReloadedLimitsAndWalSizeCheck, SharedReloadableStoreLimits};
 use super::password::VerifiedLogins;
 use super::quota::MailboxUsageCache;
 use super::reopen::{StoreOpener, StoreReopener};
@@ -55,10 +55,10 @@ pub(super) struct DataWorker {
     /// Another process holds the store: until this time writes fail without being tried.
     fail_writes_until: Option<Instant>,
     log_limiter: JobLogLimiter,
-    watch: LimitAndWalCheck,
+    watch: ReloadedLimitsAndWalSizeCheck,
     /// This server is a node of a cluster: other nodes use the store as well.
     is_node: bool,
-    limit: node_batch::SeqLimitWait,
+    limit: node_batch::BatchSeqLimitWait,
     /// When the counts of mailboxes were last dropped, because other nodes change mailboxes, too.
     counts_removed_at: Instant,
 }
@@ -123,7 +123,7 @@ impl DataWorker {
         let is_node = store.nodes().is_some();
         Self {
             is_node,
-            limit: node_batch::SeqLimitWait::default(),
+            limit: node_batch::BatchSeqLimitWait::default(),
             counts_removed_at: Instant::now(),
             link: StoreConnectionState::Open(store),
             opener,
@@ -133,13 +133,13 @@ impl DataWorker {
             health: WorkerStoreHealth::default(),
             fail_writes_until: None,
             log_limiter: JobLogLimiter::default(),
-            watch: LimitAndWalCheck::default(),
+            watch: ReloadedLimitsAndWalSizeCheck::default(),
         }
     }
 
     /// Applies these limits, and watches for changes.
-    pub(super) fn with_limits(mut self, limits: Arc<SharedStoreLimits>) -> Self {
-        self.watch = LimitAndWalCheck::new(limits);
+    pub(super) fn with_limits(mut self, limits: Arc<SharedReloadableStoreLimits>) -> Self {
+        self.watch = ReloadedLimitsAndWalSizeCheck::new(limits);
         self
     }
 

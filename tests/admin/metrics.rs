@@ -3,7 +3,7 @@
 
 use super::caller::get;
 use crate::Managed;
-use crate::common::{ContentForm, PATIENCE, TransportKind, envelope};
+use crate::common::{ContentForm, PATIENCE, Transport, envelope};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -72,7 +72,7 @@ fn becomes(managed: &Managed, sample: &str, value: f64) {
 fn the_metrics_count_the_events() {
     let managed = Managed::start();
     let (mut ann, mut bob) = managed.server.friends("ann", "bob");
-    let web = managed.server.client(TransportKind::WebSocket, ContentForm::Text);
+    let web = managed.server.client(Transport::WebSocket, ContentForm::Text);
     ann.send(&ann.message("m", "bob", "hello"));
     bob.expect_push("4", "m");
     ann.expect_reply("RE_MESSAGE", "m", "MS");

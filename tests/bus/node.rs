@@ -2,8 +2,8 @@
 
 use crate::common::PATIENCE;
 use hongyan::bus::codec::BusFrameCodec;
-use hongyan::bus::{Bus, BusEvent, BusFigures, BusSettings, PubSub};
-use hongyan::chat::contract::{BusFrame, LinkBatchNumber, NodeId, NodeIncarnation};
+use hongyan::bus::{Bus, BusEvent, BusFigures, BusSettings, RedisBus};
+use hongyan::chat::contract::{BusFrame, NodeId, NodeIncarnation, NodeLinkBatchNumber};
 use hongyan::config::{BusUrls, Config};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -19,7 +19,7 @@ pub(crate) fn life(node: u16) -> NodeIncarnation {
 pub(crate) fn frame(number: u64) -> BusFrame {
     BusFrame {
         view: number,
-        confirmed_batch: Some(LinkBatchNumber { link: 1, number }),
+        confirmed_batch: Some(NodeLinkBatchNumber { link: 1, number }),
         refused_epoch: None,
         batch: None,
     }
@@ -28,7 +28,7 @@ pub(crate) fn frame(number: u64) -> BusFrame {
 /// A node, as far as the bus is concerned.
 pub(crate) struct Node {
     pub(crate) me: NodeIncarnation,
-    pub(crate) bus: PubSub,
+    pub(crate) bus: RedisBus,
     woken: Receiver<()>,
     pub(crate) works: bool,
     pub(crate) heard: Vec<(NodeIncarnation, u64)>,
@@ -46,7 +46,7 @@ impl Node {
         let wake = Arc::new(move || wake.send(()).unwrap_or(()));
         let settings = BusSettings::open(&config).unwrap().unwrap();
         let me = life(number);
-        let bus = PubSub::start(settings, BusFrameCodec::new(me, &key), wake).unwrap();
+        let bus = RedisBus::start(settings, BusFrameCodec::new(me, &key), wake).unwrap();
         Self { me, bus, woken, works: true, heard: Vec::new() }
     }
 

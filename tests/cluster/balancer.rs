@@ -2,7 +2,7 @@
 //! killed.
 
 use super::life::Managed;
-use crate::common::{Client, ContentForm, HaProxy, MariaDb, PATIENCE, TransportKind};
+use crate::common::{Client, ContentForm, HaProxy, MariaDb, PATIENCE, Transport};
 use serde_json::json;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ impl Balanced {
 fn log_in(proxy: &HaProxy, name: &str) -> Client {
     let until = Instant::now() + PATIENCE;
     loop {
-        let mut client = Client::connect(proxy.addr, TransportKind::Raw, ContentForm::Text);
+        let mut client = Client::connect(proxy.addr, Transport::Raw, ContentForm::Text);
         let content = json!({"PASS": "secret", "USER": name}).to_string();
         client.send(&json!({"MID": "l", "CONTENT": content, "TYPE": "2"}).to_string());
         if client.next().is_some_and(|answer| answer.contains("LS")) {

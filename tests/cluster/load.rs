@@ -2,7 +2,7 @@
 //! messages again, and ack what they receive. Each sends the next message when the previous one was
 //! answered, so all messages to one receiver must be seen in the order of their numbers.
 
-use crate::common::{Client, ContentForm, TransportKind, befriend};
+use crate::common::{Client, ContentForm, Transport, befriend};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -107,7 +107,7 @@ pub(crate) fn make_friends(node: SocketAddr, names: &[&str]) {
     let mut clients: Vec<Client> = names
         .iter()
         .map(|name| {
-            let mut client = Client::connect(node, TransportKind::Raw, ContentForm::Text);
+            let mut client = Client::connect(node, Transport::Raw, ContentForm::Text);
             client.sign_up(name);
             client.log_in(name);
             client

@@ -1,6 +1,6 @@
 //! A client over raw TCP or WebSocket, with the same methods for both.
 
-use super::{ContentForm, PATIENCE, TransportKind, content, envelope, kind, reply};
+use super::{ContentForm, PATIENCE, Transport, content, envelope, kind, reply};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,13 +27,13 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn connect(addr: SocketAddr, transport: TransportKind, form: ContentForm) -> Self {
+    pub fn connect(addr: SocketAddr, transport: Transport, form: ContentForm) -> Self {
         let stream = TcpStream::connect(addr).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let wire = match transport {
-            TransportKind::Raw => Wire::Raw(stream, Vec::new()),
-            TransportKind::WebSocket => {
+            Transport::Raw => Wire::Raw(stream, Vec::new()),
+            Transport::WebSocket => {
                 let url = format!("ws://{addr}/chat");
                 Wire::WebSocket(Box::new(tungstenite::client(url, stream).expect("a WebSocket").0))
             }

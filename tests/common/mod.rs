@@ -39,13 +39,13 @@ pub enum ContentForm {
 
 /// How a client is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransportKind {
+pub enum Transport {
     Raw,
     WebSocket,
 }
 
 pub const BOTH: [ContentForm; 2] = [ContentForm::Text, ContentForm::Object];
-pub const TRANSPORTS: [TransportKind; 2] = [TransportKind::Raw, TransportKind::WebSocket];
+pub const TRANSPORTS: [Transport; 2] = [Transport::Raw, Transport::WebSocket];
 
 /// A running server.
 pub struct Server {
@@ -85,18 +85,18 @@ impl Server {
     }
 
     pub fn raw(&self) -> Client {
-        Client::connect(self.addr, TransportKind::Raw, ContentForm::Text)
+        Client::connect(self.addr, Transport::Raw, ContentForm::Text)
     }
 
     pub fn object(&self) -> Client {
-        Client::connect(self.addr, TransportKind::Raw, ContentForm::Object)
+        Client::connect(self.addr, Transport::Raw, ContentForm::Object)
     }
 
     pub fn web_socket(&self) -> Client {
-        Client::connect(self.addr, TransportKind::WebSocket, ContentForm::Text)
+        Client::connect(self.addr, Transport::WebSocket, ContentForm::Text)
     }
 
-    pub fn client(&self, transport: TransportKind, form: ContentForm) -> Client {
+    pub fn client(&self, transport: Transport, form: ContentForm) -> Client {
         Client::connect(self.addr, transport, form)
     }
 

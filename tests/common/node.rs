@@ -1,7 +1,7 @@
 //! The real binary on a port that stays: killed, frozen and started again, while its users look for
 //! it, or for another one.
 
-use super::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, TransportKind};
+use super::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, Transport};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -128,7 +128,7 @@ impl Node {
     }
 
     pub fn client(&self) -> Client {
-        Client::connect(self.addr, TransportKind::Raw, ContentForm::Text)
+        Client::connect(self.addr, Transport::Raw, ContentForm::Text)
     }
 
     pub fn log_in(&self, name: &str) -> Client {

@@ -1,6 +1,6 @@
 //! The real binary as users run it.
 
-use super::{Client, ContentForm, PATIENCE, TransportKind};
+use super::{Client, ContentForm, PATIENCE, Transport};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -104,7 +104,7 @@ impl Program {
     }
 
     pub fn client(&self, form: ContentForm) -> Client {
-        Client::connect(self.addr, TransportKind::Raw, form)
+        Client::connect(self.addr, Transport::Raw, form)
     }
 
     /// A new account, logged in.

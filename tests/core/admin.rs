@@ -1,7 +1,9 @@
 //! Requests of an operator, on a virtual clock.
 
 use crate::sim::world::World;
-use hongyan::chat::contract::{AdminAnswer, AdminRequest, OnlineUserInfo, PushStatusReport, UserStatusReport};
+use hongyan::chat::contract::{
+    AdminAnswer, AdminPushStatusReport, AdminRequest, AdminUserStatusReport, OnlineUserInfo,
+};
 use hongyan::protocol::field::{Secret, UserName};
 
 mod accounts;
@@ -36,14 +38,14 @@ fn users(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<OnlineU
     }
 }
 
-fn report(world: &mut World, name: &str) -> UserStatusReport {
+fn report(world: &mut World, name: &str) -> AdminUserStatusReport {
     match ask(world, AdminRequest::User { name: user(name) }) {
         AdminAnswer::User(report) => *report,
         other => panic!("{other:?}"),
     }
 }
 
-fn pushes(world: &mut World, receiver: &str, id: &str) -> Vec<PushStatusReport> {
+fn pushes(world: &mut World, receiver: &str, id: &str) -> Vec<AdminPushStatusReport> {
     match ask(world, AdminRequest::Pushes { receiver: user(receiver), id: id.into() }) {
         AdminAnswer::Pushes(pushes) => pushes,
         other => panic!("{other:?}"),

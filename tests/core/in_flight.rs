@@ -5,7 +5,7 @@ use crate::sim::lanes::name_of;
 use crate::sim::say::Say;
 use crate::sim::world::World;
 use hongyan::chat::contract::{ConnId, CoreSettings, Job};
-use hongyan::protocol::request::{FriendVerb, TokenVerb};
+use hongyan::protocol::request::{FriendVerb, ResumeTokenVerb};
 
 fn reads(job: &Job) -> bool {
     ["GetProfile", "MakeToken"].contains(&name_of(job))
@@ -64,7 +64,7 @@ fn a_flood_of_profile_requests_waits() {
 #[test]
 fn a_flood_of_token_requests_waits() {
     let (w, bob) = world();
-    flood(w, bob, reads, 16, "TOKEN ", |n| Say::Token { mid: format!("t{n}"), verb: TokenVerb::New });
+    flood(w, bob, reads, 16, "TOKEN ", |n| Say::Token { mid: format!("t{n}"), verb: ResumeTokenVerb::New });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
 use hongyan::chat::contract::{
-    AddressKey, ClientLimitKind, ConnAndAddress, ConnId, CoreSettings, CredentialKind, JobKind, LogEvent,
+    AddressKey, ClientLimitKind, ConnAndAddress, ConnId, CoreSettings, CredentialKind, LogEvent, LogEventJobKind,
     LoginRefusalCause, MailboxQuotaKind, MessageTotals,
 };
 use hongyan::protocol::field::UserName;
@@ -40,7 +40,7 @@ fn a_log_in_is_noted_with_user_address_and_credential_and_so_is_the_connection_t
     log_in(&mut w, first, "ann", "ann");
     let by = CredentialKind::Password;
     assert_eq!(noted(&mut w), [LogEvent::LoggedIn { user: user("ann"), client: client(first, 7), credential: by }]);
-    w.say(first, Say::Token { mid: "t".into(), verb: hongyan::protocol::request::TokenVerb::New });
+    w.say(first, Say::Token { mid: "t".into(), verb: hongyan::protocol::request::ResumeTokenVerb::New });
     w.run_for(10);
     let token = w.store.model.newest_token("ann").unwrap();
     w.say(second, Say::Resume { mid: "l".into(), user: "ann".into(), token: token.clone() });
@@ -119,7 +119,7 @@ fn a_log_in_that_is_not_done_in_time_is_noted_with_the_user_and_the_failed_job_w
     w.store.plan(|_| Plan { takes_ms: 0, answer_after_ms: 0, fate: Fate::Fail });
     let conn = w.open();
     log_in(&mut w, conn, "ann", "ann");
-    let failed = LogEvent::JobFailed { job: JobKind::LogIn, for_good: false };
+    let failed = LogEvent::JobFailed { job: LogEventJobKind::LogIn, for_good: false };
     assert_eq!(noted(&mut w), [failed, refused(conn, 0, "ann", LoginRefusalCause::Unavailable)]);
 }
 
@@ -186,7 +186,7 @@ fn a_failed_save_and_a_full_mailbox_are_noted() {
     });
     w.message(bob, "m1", "ann");
     w.run_for(10);
-    assert_eq!(noted(&mut w), [LogEvent::JobFailed { job: JobKind::Save, for_good: false }]);
+    assert_eq!(noted(&mut w), [LogEvent::JobFailed { job: LogEventJobKind::Save, for_good: false }]);
     w.store.plan(|_| Plan { takes_ms: 0, answer_after_ms: 0, fate: Fate::Do });
     w.store.model.quotas.receiver.rows = 0;
     w.message(bob, "m2", "ann");

@@ -182,7 +182,7 @@ fn a_new_password_ends_tokens_and_the_old_one() {
         if is_cached {
             w.store.model.note_verified("ann");
         }
-        w.say(ann, Say::Token { mid: "t".into(), verb: hongyan::protocol::request::TokenVerb::New });
+        w.say(ann, Say::Token { mid: "t".into(), verb: hongyan::protocol::request::ResumeTokenVerb::New });
         w.run_for(100);
         w.message(ann, "m1", "bob");
         w.run_for(100);

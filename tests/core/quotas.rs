@@ -5,18 +5,18 @@ use crate::sim::lanes::Fate;
 use crate::sim::world::World;
 use hongyan::chat::contract::ConnId;
 use hongyan::protocol::request::FriendVerb;
-use hongyan::store::quota::{QuotaUsage, Quotas};
+use hongyan::store::quota::{MailboxQuotaUsage, MailboxQuotas};
 
-const NONE: QuotaUsage = QuotaUsage { rows: u64::MAX, bytes: u64::MAX };
+const NONE: MailboxQuotaUsage = MailboxQuotaUsage { rows: u64::MAX, bytes: u64::MAX };
 
-fn rows(rows: u64) -> QuotaUsage {
-    QuotaUsage { rows, ..NONE }
+fn rows(rows: u64) -> MailboxQuotaUsage {
+    MailboxQuotaUsage { rows, ..NONE }
 }
 
 /// Bob is online; Ann is not, and so much may wait for her.
-fn ann_is_away(receiver: QuotaUsage, pair: QuotaUsage) -> (World, ConnId) {
+fn ann_is_away(receiver: MailboxQuotaUsage, pair: MailboxQuotaUsage) -> (World, ConnId) {
     let (mut w, ann, bob) = ann_and_bob();
-    w.store.model.quotas = Quotas { receiver, pair };
+    w.store.model.quotas = MailboxQuotas { receiver, pair };
     w.hang_up(ann);
     (w, bob)
 }
@@ -46,9 +46,9 @@ fn one_sender_fills_their_share_and_hears_full_at_once_and_others_go_on() {
 
 #[test]
 fn bytes_count_too() {
-    let one = QuotaUsage::of_one_push("m1bobannhello".len() as u64).bytes;
+    let one = MailboxQuotaUsage::of_one_push("m1bobannhello".len() as u64).bytes;
     for (receiver, pair) in
-        [(QuotaUsage { bytes: 2 * one, ..NONE }, NONE), (NONE, QuotaUsage { bytes: 3 * one - 1, ..NONE })]
+        [(MailboxQuotaUsage { bytes: 2 * one, ..NONE }, NONE), (NONE, MailboxQuotaUsage { bytes: 3 * one - 1, ..NONE })]
     {
         let (mut w, bob) = ann_is_away(receiver, pair);
         assert_eq!(say(&mut w, bob, "m1"), ["MS m1"]);
@@ -105,7 +105,7 @@ fn a_message_with_a_lost_outcome_is_promised_at_a_repetition_to_a_full_mailbox()
 #[test]
 fn an_online_receiver_who_does_not_ack_is_full_too_and_their_ack_still_counts() {
     let (mut w, ann, bob) = ann_and_bob();
-    w.store.model.quotas = Quotas { receiver: NONE, pair: rows(1) };
+    w.store.model.quotas = MailboxQuotas { receiver: NONE, pair: rows(1) };
     w.message(bob, "m1", "ann");
     w.message(bob, "m2", "ann");
     w.run_for(10);
@@ -135,7 +135,7 @@ fn an_online_receiver_who_does_not_ack_is_full_too_and_their_ack_still_counts() 
 #[test]
 fn a_refused_message_on_the_list_is_saved_at_a_repetition_when_there_is_room() {
     let (mut w, ann, bob) = ann_and_bob();
-    w.store.model.quotas = Quotas { receiver: NONE, pair: rows(1) };
+    w.store.model.quotas = MailboxQuotas { receiver: NONE, pair: rows(1) };
     w.message(bob, "m1", "ann");
     w.message(bob, "m2", "ann");
     w.run_for(10);
@@ -153,7 +153,7 @@ fn a_refused_message_on_the_list_is_saved_at_a_repetition_when_there_is_room() {
 #[test]
 fn friend_requests_and_answers_are_no_way_around_and_change_nothing_when_it_is_full() {
     let (mut w, ann, bob) = strangers();
-    w.store.model.quotas = Quotas { receiver: NONE, pair: rows(1) };
+    w.store.model.quotas = MailboxQuotas { receiver: NONE, pair: rows(1) };
     w.hang_up(ann);
     w.friend(bob, FriendVerb::Request, "f1", "ann");
     w.run_for(10);

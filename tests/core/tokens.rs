@@ -4,16 +4,16 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
 use hongyan::chat::contract::{ConnId, CoreSettings, Job};
-use hongyan::protocol::request::TokenVerb;
+use hongyan::protocol::request::ResumeTokenVerb;
 
-fn ask(w: &mut World, conn: ConnId, verb: TokenVerb) -> Vec<String> {
+fn ask(w: &mut World, conn: ConnId, verb: ResumeTokenVerb) -> Vec<String> {
     w.say(conn, Say::Token { mid: "t".into(), verb });
     w.run_for(10);
     w.heard(conn)
 }
 
 fn new_token(w: &mut World, conn: ConnId, user: &str) -> String {
-    assert_eq!(ask(w, conn, TokenVerb::New), ["TOKEN t"]);
+    assert_eq!(ask(w, conn, ResumeTokenVerb::New), ["TOKEN t"]);
     w.store.model.newest_token(user).unwrap()
 }
 
@@ -57,7 +57,7 @@ fn a_token_expires_and_can_be_revoked_and_only_so_many_are_kept() {
     assert_eq!(resume(&mut w, "ann", &tokens[2]), NO);
     let ann = w.online("ann");
     let token = new_token(&mut w, ann, "ann");
-    assert_eq!(ask(&mut w, ann, TokenVerb::Revoke), ["REVOKED t"]);
+    assert_eq!(ask(&mut w, ann, ResumeTokenVerb::Revoke), ["REVOKED t"]);
     assert_eq!(resume(&mut w, "ann", &token), NO);
     assert!(w.is_open(ann), "a user who is logged in stays so");
 }
@@ -66,10 +66,10 @@ fn a_token_expires_and_can_be_revoked_and_only_so_many_are_kept() {
 fn tokens_are_for_logged_in_users_and_asking_is_not_speaking() {
     let mut w = World::of_friends(crate::rules(), &["ann"]);
     let conn = w.open();
-    assert_eq!(ask(&mut w, conn, TokenVerb::New), ["NOT_LOGGED_IN t"]);
+    assert_eq!(ask(&mut w, conn, ResumeTokenVerb::New), ["NOT_LOGGED_IN t"]);
     let ann = w.online("ann");
     w.run_for(100_000);
-    assert_eq!(ask(&mut w, ann, TokenVerb::New), ["TOKEN t"]);
+    assert_eq!(ask(&mut w, ann, ResumeTokenVerb::New), ["TOKEN t"]);
     w.run_for(25_000);
     assert!(!w.is_open(ann));
 }
@@ -80,8 +80,8 @@ fn without_the_store_there_is_no_token_and_no_way_back() {
     let ann = w.online("ann");
     let token = new_token(&mut w, ann, "ann");
     w.store.plan(|_: &Job| Plan { takes_ms: 1, answer_after_ms: 0, fate: Fate::Fail });
-    assert_eq!(ask(&mut w, ann, TokenVerb::New), ["UNAVAILABLE t"]);
-    assert_eq!(ask(&mut w, ann, TokenVerb::Revoke), ["UNAVAILABLE t"]);
+    assert_eq!(ask(&mut w, ann, ResumeTokenVerb::New), ["UNAVAILABLE t"]);
+    assert_eq!(ask(&mut w, ann, ResumeTokenVerb::Revoke), ["UNAVAILABLE t"]);
     assert_eq!(resume(&mut w, "ann", &token), ["LF l", "UNAVAILABLE l"]);
 }
 

@@ -5,7 +5,7 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
 use hongyan::chat::contract::{ConnId, CoreCloseCause, CoreSettings, Job};
-use hongyan::protocol::request::TokenVerb;
+use hongyan::protocol::request::ResumeTokenVerb;
 
 const LIMITED: [&str; 2] = ["LF l", "RATE_LIMITED l"];
 /// The time of a hash at the default cost.
@@ -31,7 +31,7 @@ fn try_from(w: &mut World, address_key: u32, user: &str, password: &str) -> Vec<
 }
 
 fn token_of(w: &mut World, conn: ConnId, user: &str) -> String {
-    w.say(conn, Say::Token { mid: "t".into(), verb: TokenVerb::New });
+    w.say(conn, Say::Token { mid: "t".into(), verb: ResumeTokenVerb::New });
     w.run_for(10);
     w.heard(conn);
     w.store.model.newest_token(user).unwrap()

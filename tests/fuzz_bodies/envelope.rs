@@ -3,10 +3,10 @@
 
 use super::raw::depth;
 use super::reference;
-use hongyan::protocol::account::{AccountRequest, BlockVerb};
+use hongyan::protocol::account::{BlockVerb, OwnAccountRequest};
 use hongyan::protocol::envelope::{ContentBuffer, parse};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{ClientRequest, JsonContentForm, TokenVerb};
+use hongyan::protocol::request::{ClientRequest, JsonContentForm, ResumeTokenVerb};
 use hongyan::protocol::split::DEPTH_MAX;
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ fn compare(request: &ClientRequest<'_>, reference: &Value) {
         }
         ClientRequest::Token { mid: found, form, verb } => {
             assert_eq!((kind.as_str(), mid), ("TOKEN", found.as_ref().map(|mid| mid.as_str())));
-            let wanted = if *verb == TokenVerb::New { "new" } else { "revoke" };
+            let wanted = if *verb == ResumeTokenVerb::New { "new" } else { "revoke" };
             assert_eq!((text("want"), inner.0), (Some(wanted), Some(*form)));
         }
         ClientRequest::Account { mid: found, form, request } => {
@@ -93,14 +93,14 @@ fn compare(request: &ClientRequest<'_>, reference: &Value) {
     }
 }
 
-fn compare_account(request: &AccountRequest<'_>, kind: &str, inner: &Value) {
+fn compare_account(request: &OwnAccountRequest<'_>, kind: &str, inner: &Value) {
     let text = |name: &str| inner[name].as_str();
     match request {
-        AccountRequest::Roster { after, watch } => {
+        OwnAccountRequest::Roster { after, watch } => {
             assert_eq!((kind, text("after")), ("ROSTER", after.as_ref().map(|after| after.as_str())));
             assert_eq!(inner["watch"].as_bool().unwrap_or(false), *watch);
         }
-        AccountRequest::Profile(change) => {
+        OwnAccountRequest::Profile(change) => {
             assert_eq!(kind, "PROFILE");
             for (key, new) in [
                 ("emailAddress", &change.email_address),
@@ -113,10 +113,10 @@ fn compare_account(request: &AccountRequest<'_>, kind: &str, inner: &Value) {
                 assert_eq!(text(key), new.as_deref());
             }
         }
-        AccountRequest::Password { old, new } => {
+        OwnAccountRequest::Password { old, new } => {
             assert_eq!((kind, text("old"), text("new")), ("PASSWORD", Some(old.expose()), Some(new.expose())));
         }
-        AccountRequest::Block(verb) => {
+        OwnAccountRequest::Block(verb) => {
             let (block, unblock) = match verb {
                 BlockVerb::Block(name) => (Some(name.as_str()), None),
                 BlockVerb::Unblock(name) => (None, Some(name.as_str())),
@@ -124,7 +124,7 @@ fn compare_account(request: &AccountRequest<'_>, kind: &str, inner: &Value) {
             };
             assert_eq!((kind, text("block"), text("unblock")), ("BLOCK", block, unblock));
         }
-        AccountRequest::Delete { password } => {
+        OwnAccountRequest::Delete { password } => {
             assert_eq!((kind, text("want"), text("PASS")), ("ACCOUNT", Some("delete"), Some(password.expose())));
         }
     }

@@ -1,25 +1,25 @@
 //! The head of an HTTP request: each decision is made at the byte that decides it, and an accepted
 //! key is answered as tungstenite answers it.
 
-use hongyan::protocol::http::{HEAD_BYTES_MAX, HttpHeadResult, HttpRefusal, header_values, read_head};
+use hongyan::protocol::http::{ClientPortHttpHead, ClientPortHttpRefusal, HEAD_BYTES_MAX, header_values, read_head};
 
 pub fn head(data: &[u8]) {
     let whole = read_head(data);
     let ends = (0..data.len().min(64)).chain((64..data.len()).step_by(37));
-    let first = ends.map(|end| read_head(&data[..end])).find(|head| *head != HttpHeadResult::More);
+    let first = ends.map(|end| read_head(&data[..end])).find(|head| *head != ClientPortHttpHead::More);
     if let Some(first) = first {
         assert_eq!(first, whole, "more input changes the decision");
     }
     match whole {
-        HttpHeadResult::More => assert!(data.len() < HEAD_BYTES_MAX, "a head that never ends"),
-        HttpHeadResult::Upgrade { accept, offers_hongyan, length } => {
+        ClientPortHttpHead::More => assert!(data.len() < HEAD_BYTES_MAX, "a head that never ends"),
+        ClientPortHttpHead::Upgrade { accept, offers_hongyan, length } => {
             assert!(length <= data.len().min(HEAD_BYTES_MAX) && data[..length].ends_with(b"\n"));
             assert_eq!(
                 read_head(&data[..length]),
-                HttpHeadResult::Upgrade { accept: accept.clone(), offers_hongyan, length }
+                ClientPortHttpHead::Upgrade { accept: accept.clone(), offers_hongyan, length }
             );
             assert!(!header_values(data, "Sec-WebSocket-Key").is_empty(), "read again, it says the same");
-            assert!(read_head(&data[..length - 1]) == HttpHeadResult::More, "it ends where it ends");
+            assert!(read_head(&data[..length - 1]) == ClientPortHttpHead::More, "it ends where it ends");
             let keys = data[..length].split(|byte| *byte == b'\n').filter_map(|line| {
                 let colon = line.iter().position(|byte| *byte == b':')?;
                 let is_key = line[..colon].eq_ignore_ascii_case(b"sec-websocket-key");
@@ -28,7 +28,12 @@ pub fn head(data: &[u8]) {
             let mut answers = keys.map(tungstenite::handshake::derive_accept_key);
             assert!(answers.any(|answer| answer == accept), "the key is answered otherwise");
         }
-        HttpHeadResult::Bad(HttpRefusal::TooLong) => assert!(data.len() >= HEAD_BYTES_MAX || data.len() > 64),
-        HttpHeadResult::File(_) | HttpHeadResult::Health(_) | HttpHeadResult::Options | HttpHeadResult::Bad(_) => {}
+        ClientPortHttpHead::Bad(ClientPortHttpRefusal::TooLong) => {
+            assert!(data.len() >= HEAD_BYTES_MAX || data.len() > 64)
+        }
+        ClientPortHttpHead::File(_)
+        | ClientPortHttpHead::Health(_)
+        | ClientPortHttpHead::Options
+        | ClientPortHttpHead::Bad(_) => {}
     }
 }

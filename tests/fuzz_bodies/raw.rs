@@ -4,7 +4,7 @@
 use super::reference::Reference;
 use super::whole_and_cut;
 use hongyan::protocol::envelope::{ContentBuffer, parse, read_fast};
-use hongyan::protocol::split::{DEPTH_MAX, JsonEnvelopeSplitResult, JsonEnvelopeSplitter};
+use hongyan::protocol::split::{DEPTH_MAX, JsonEnvelopeStreamItem, JsonEnvelopeStreamSplitter};
 use serde_json::Value;
 
 const FRAME_BYTES_MAX: usize = 200;
@@ -32,7 +32,7 @@ pub fn raw(data: &[u8]) {
 /// The items that are found; with `reacts`, the rest of the line is given up after an envelope that
 /// cannot be read, as the server does.
 fn items(chunks: &[&[u8]], reacts: bool) -> Vec<OwnedEnvelopeItem> {
-    let mut raw = JsonEnvelopeSplitter::default();
+    let mut raw = JsonEnvelopeStreamSplitter::default();
     let mut found = Vec::new();
     for chunk in chunks {
         let mut chunk = *chunk;
@@ -41,11 +41,11 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<OwnedEnvelopeItem> {
             let usual =
                 read_fast(chunk).filter(|_| raw.is_between_envelopes()).map(|(_, length)| chunk[..length].trim_ascii());
             match raw.next(&mut chunk, FRAME_BYTES_MAX) {
-                JsonEnvelopeSplitResult::More => {
+                JsonEnvelopeStreamItem::More => {
                     assert!(chunk.is_empty(), "nothing is left when there is to be more");
                     break;
                 }
-                JsonEnvelopeSplitResult::Envelope(text) => {
+                JsonEnvelopeStreamItem::Envelope(text) => {
                     assert!(usual.is_none_or(|usual| usual == text), "the short way ends elsewhere");
                     assert!(text.len() <= FRAME_BYTES_MAX, "an envelope larger than allowed");
                     assert!(text.first() == Some(&b'{') && text.last() == Some(&b'}'), "by its braces");
@@ -55,11 +55,11 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<OwnedEnvelopeItem> {
                         raw.skip_line();
                     }
                 }
-                JsonEnvelopeSplitResult::Bad => {
+                JsonEnvelopeStreamItem::Bad => {
                     assert!(usual.is_none(), "the fast path took bad input");
                     found.push(OwnedEnvelopeItem::Bad);
                 }
-                JsonEnvelopeSplitResult::TooLarge => {
+                JsonEnvelopeStreamItem::TooLarge => {
                     found.push(OwnedEnvelopeItem::TooLarge);
                     return found;
                 }

@@ -1,6 +1,6 @@
 //! Signals, and a stderr that nobody reads.
 
-use crate::common::{Client, ContentForm, TransportKind};
+use crate::common::{Client, ContentForm, Transport};
 use crate::{PROGRAM, Program, ends, free_addr, kill, program, wait_until_it_listens};
 use std::io::{PipeReader, PipeWriter, Write};
 use std::process::{Command, Stdio};
@@ -22,7 +22,7 @@ fn a_full_stderr_keeps_a_server_neither_from_its_work_nor_from_its_end() {
         command.args(["--listen", &addr.to_string(), "--store", "memory:", "--log", log]);
         let mut child = command.stderr(stderr).spawn().unwrap();
         wait_until_it_listens(addr);
-        let mut client = Client::connect(addr, TransportKind::Raw, ContentForm::Text);
+        let mut client = Client::connect(addr, Transport::Raw, ContentForm::Text);
         client.sign_up("ann");
         kill(signal, &child);
         assert_eq!(ends(&mut child).code(), Some(0), "{log}");

@@ -1,7 +1,7 @@
 //! The commands in docs/operations.md, Logs, as they stand there, on a server whose stderr goes to
 //! a file.
 
-use crate::common::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, TransportKind};
+use crate::common::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, Transport};
 use crate::wrong_password;
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn the_questions_of_the_page_are_answered_by_the_log() {
     let _server = Server(server);
     let listening = wait_for(&path, "listening on ");
     let addr = listening.split_once("listening on ").unwrap().1.parse().unwrap();
-    let mut ann = Client::connect(addr, TransportKind::Raw, ContentForm::Text);
+    let mut ann = Client::connect(addr, Transport::Raw, ContentForm::Text);
     ann.sign_up("ann");
     wrong_password(&mut ann, "ann");
     wrong_password(&mut ann, "bob");

@@ -36,8 +36,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "the limit of a dead node's clock does not count",
         "src/chat/cluster/claims.rs",
-        "Some((claim.owner.floor.max(hlc_limit), OwnershipClaimOutcome::Fenced))",
-        "Some((claim.owner.floor.max(hlc_limit.min(1)), OwnershipClaimOutcome::Fenced))",
+        "Some((claim.owner.floor.max(hlc_limit), UserReleaseWaitOutcome::Fenced))",
+        "Some((claim.owner.floor.max(hlc_limit.min(1)), UserReleaseWaitOutcome::Fenced))",
     ),
     of(
         "pushes saved for a user who comes are sent from memory",
@@ -294,8 +294,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a user with new friends who leaves was never here",
         "src/chat/cluster/presence/tell.rs",
-        "was_reported_online: reason != PresenceReportReason::Comes,",
-        "was_reported_online: reason == PresenceReportReason::Goes,",
+        "was_reported_online: reason != NodePresenceReportReason::Comes,",
+        "was_reported_online: reason == NodePresenceReportReason::Goes,",
     ),
     of(
         "a message that is refused before it can be handed over is handed over later",

@@ -156,8 +156,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request is not answered in time",
         "src/chat/mod.rs",
-        "ServerAnswerDeadline::Request(request) => self.request_timed_out(request, out),",
-        "ServerAnswerDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
+        "CoreAnswerDeadline::Request(request) => self.request_timed_out(request, out),",
+        "CoreAnswerDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
     ),
     of(
         "an answer to one user behind the log-in of another",
@@ -397,8 +397,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a notice that is stored is not sent",
         "src/chat/admin/notices.rs",
-        "Some(AdminJobOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),",
-        "Some(AdminJobOutcome::Done) => {}",
+        "Some(AdminStoreJobOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),",
+        "Some(AdminStoreJobOutcome::Done) => {}",
     ),
     of(
         "a new password without a look at the old one",

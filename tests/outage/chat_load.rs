@@ -27,7 +27,7 @@ fn parts(id: &str) -> (&str, &str, u64) {
 }
 
 fn log_in(addr: SocketAddr, name: &str) -> Client {
-    let mut client = Client::connect(addr, crate::common::TransportKind::Raw, crate::common::ContentForm::Text);
+    let mut client = Client::connect(addr, crate::common::Transport::Raw, crate::common::ContentForm::Text);
     client.name = name.into();
     let until = Instant::now() + 3 * PATIENCE;
     loop {

@@ -3,7 +3,7 @@
 use super::clients::Simulation;
 use super::say::Say;
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{RequestType, TokenVerb};
+use hongyan::protocol::request::{RequestType, ResumeTokenVerb};
 
 impl Simulation {
     pub(super) fn odd(&mut self) {
@@ -28,7 +28,7 @@ impl Simulation {
         match self.random.below(7) {
             0 => self.world.ping(conn),
             6 => {
-                let verb = if self.random.chance(800) { TokenVerb::New } else { TokenVerb::Revoke };
+                let verb = if self.random.chance(800) { ResumeTokenVerb::New } else { ResumeTokenVerb::Revoke };
                 self.world.say(conn, Say::Token { mid, verb });
             }
             1 => self.world.say(conn, Say::GetUser { mid, user }),

@@ -88,7 +88,7 @@ impl Model {
                 bytes += asking.content.len();
                 begun_below
             });
-            let entry = |((asker, asked), asking): (&(String, String), &super::store::RosterPendingRequest)| {
+            let entry = |((asker, asked), asking): (&(String, String), &super::store::PendingFriendRequest)| {
                 RosterReplyFriendRequest {
                     user_name: name(if is_mine { asked } else { asker }),
                     message_id: asking.id.as_str().into(),

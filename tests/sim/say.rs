@@ -2,13 +2,13 @@
 
 use super::store::profile;
 use hongyan::chat::contract::CoreCloseCause;
-use hongyan::protocol::account::{AccountRequest, BlockVerb, ProfileChange};
+use hongyan::protocol::account::{BlockVerb, OwnAccountRequest, ProfileChange};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::field::{MessageId, Secret, UserName, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, ReplyId};
 use hongyan::protocol::request::{
-    BadInput, ClientRequest, Credential, FriendVerb, JsonContentForm, RequestType, TokenVerb,
+    BadInput, ClientRequest, Credential, FriendVerb, JsonContentForm, RequestType, ResumeTokenVerb,
 };
 use std::borrow::Cow;
 
@@ -32,7 +32,7 @@ pub enum Say {
     },
     Token {
         mid: String,
-        verb: TokenVerb,
+        verb: ResumeTokenVerb,
     },
     GetUser {
         mid: String,
@@ -95,7 +95,7 @@ fn id(text: &str) -> MessageId<'_> {
     MessageId::new(text).unwrap()
 }
 
-fn account<'a>(mid: &'a str, request: AccountRequest<'a>) -> ClientRequest<'a> {
+fn account<'a>(mid: &'a str, request: OwnAccountRequest<'a>) -> ClientRequest<'a> {
     ClientRequest::Account { mid: Some(id(mid)), form: JsonContentForm::Text, request }
 }
 
@@ -142,23 +142,24 @@ impl Say {
                 content: Cow::Borrowed(content),
             },
             Self::Heartbeat { mid } => ClientRequest::Heartbeat { mid: Some(id(mid)) },
-            Self::Roster { mid, after, watch } => {
-                account(mid, AccountRequest::Roster { after: after.as_ref().map(|after| name(after)), watch: *watch })
-            }
-            Self::Profile { mid, change } => account(mid, AccountRequest::Profile(Box::new(change.clone()))),
+            Self::Roster { mid, after, watch } => account(
+                mid,
+                OwnAccountRequest::Roster { after: after.as_ref().map(|after| name(after)), watch: *watch },
+            ),
+            Self::Profile { mid, change } => account(mid, OwnAccountRequest::Profile(Box::new(change.clone()))),
             Self::Password { mid, old, new } => {
-                account(mid, AccountRequest::Password { old: Secret::new(old), new: Secret::new(new) })
+                account(mid, OwnAccountRequest::Password { old: Secret::new(old), new: Secret::new(new) })
             }
             Self::Block { mid, other } => account(
                 mid,
-                AccountRequest::Block(match other {
+                OwnAccountRequest::Block(match other {
                     Some((other, true)) => BlockVerb::Block(name(other)),
                     Some((other, false)) => BlockVerb::Unblock(name(other)),
                     None => BlockVerb::List,
                 }),
             ),
             Self::DeleteAccount { mid, password } => {
-                account(mid, AccountRequest::Delete { password: Secret::new(password) })
+                account(mid, OwnAccountRequest::Delete { password: Secret::new(password) })
             }
             Self::Bad { code, request_type } => {
                 return Err(BadInput {

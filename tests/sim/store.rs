@@ -2,13 +2,13 @@
 
 use super::rows::Rows;
 use hongyan::chat::contract::{
-    AdminJob, AdminJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxPushSummary,
-    MailboxQuotaKind,
+    AdminStoreJob, AdminStoreJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
+    MailboxPushSummary, MailboxQuotaKind,
 };
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::request::Credential;
-use hongyan::store::quota::{QuotaUsage, Quotas};
+use hongyan::store::quota::{MailboxQuotaUsage, MailboxQuotas};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// (sender, receiver, id): two messages with one key are the same.
@@ -19,7 +19,7 @@ pub fn key_of(push: &Push) -> MessageKey {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct RosterPendingRequest {
+pub(super) struct PendingFriendRequest {
     pub(super) id: String,
     pub(super) time_ms: u64,
     pub(super) seq: u64,
@@ -29,20 +29,18 @@ pub(super) struct RosterPendingRequest {
 }
 
 /// No quota is ever exceeded.
-const NO_QUOTAS: Quotas = {
-    let none = QuotaUsage { rows: u64::MAX, bytes: u64::MAX };
-    Quotas { receiver: none, pair: none }
-};
+const NO_QUOTA: MailboxQuotaUsage = MailboxQuotaUsage { rows: u64::MAX, bytes: u64::MAX };
+const NO_QUOTAS: MailboxQuotas = MailboxQuotas { receiver: NO_QUOTA, pair: NO_QUOTA };
 
 /// Everything that survives a crash.
 #[derive(Debug)]
 pub struct Model {
     /// The quotas of mailboxes.
-    pub quotas: Quotas,
+    pub quotas: MailboxQuotas,
     pub(super) accounts: Rows<BTreeMap<String, (Secret, Profile)>>,
     pub(super) friends: Rows<BTreeSet<(String, String)>>,
     /// Pending friend requests, by (asking user, asked user).
-    pub(super) pending: Rows<BTreeMap<(String, String), RosterPendingRequest>>,
+    pub(super) pending: Rows<BTreeMap<(String, String), PendingFriendRequest>>,
     /// By (blocking user, blocked user).
     pub(super) blocks: Rows<BTreeSet<(String, String)>>,
     pub(super) pushes: Rows<BTreeMap<(String, u64), Push>>,
@@ -158,9 +156,10 @@ impl Model {
     }
 
     fn exceeded(&self, push: &Push) -> Option<MailboxQuotaKind> {
-        let fits = |max: QuotaUsage, counts: &dyn Fn(&Push) -> bool| {
+        let fits = |max: MailboxQuotaUsage, counts: &dyn Fn(&Push) -> bool| {
             let all = self.pushes.values().filter(|other| counts(other)).chain([push]);
-            let bytes = all.clone().map(|one| QuotaUsage::of_one_push(one.text_bytes() as u64).bytes).sum::<u64>();
+            let bytes_of = |one: &Push| MailboxQuotaUsage::of_one_push(one.text_bytes() as u64).bytes;
+            let bytes = all.clone().map(bytes_of).sum::<u64>();
             all.count() as u64 <= max.rows && bytes <= max.bytes
         };
         if !fits(self.quotas.receiver, &|other| other.receiver() == push.receiver()) {
@@ -307,10 +306,10 @@ impl Model {
         self.deleted.get(user) == Some(&true)
     }
 
-    fn admin(&mut self, user: &UserName, job: &AdminJob) -> AdminJobOutcome {
+    fn admin(&mut self, user: &UserName, job: &AdminStoreJob) -> AdminStoreJobOutcome {
         let name = user.as_str();
         match job {
-            AdminJob::Accounts { after, rows_max } => {
+            AdminStoreJob::Accounts { after, rows_max } => {
                 let after = after.as_ref().map_or("", UserName::as_str);
                 let mut names: Vec<UserName> = self
                     .accounts
@@ -320,37 +319,37 @@ impl Model {
                     .collect();
                 let more = names.len() > *rows_max as usize;
                 names.truncate(*rows_max as usize);
-                return AdminJobOutcome::Accounts { names, has_more: more };
+                return AdminStoreJobOutcome::Accounts { names, has_more: more };
             }
-            AdminJob::FindPushes { id, after_seq, rows_max } => {
+            AdminStoreJob::FindPushes { id, after_seq, rows_max } => {
                 return self.find_pushes(name, id, *after_seq, *rows_max);
             }
-            AdminJob::Delete { rows_max } => return self.delete(name, *rows_max as usize),
-            _ if !self.accounts.contains_key(name) => return AdminJobOutcome::NoSuchUser,
-            AdminJob::Look { rows_max } => {
+            AdminStoreJob::Delete { rows_max } => return self.delete(name, *rows_max as usize),
+            _ if !self.accounts.contains_key(name) => return AdminStoreJobOutcome::NoSuchUser,
+            AdminStoreJob::Look { rows_max } => {
                 let mut seqs: Vec<u64> = self.waiting_for(name).iter().map(|push| push.seq).collect();
                 let more = seqs.len() > *rows_max as usize;
                 seqs.truncate(*rows_max as usize);
-                return AdminJobOutcome::Account { is_banned: self.banned.contains(name), seqs, has_more: more };
+                return AdminStoreJobOutcome::Account { is_banned: self.banned.contains(name), seqs, has_more: more };
             }
-            AdminJob::Notice { push } => {
+            AdminStoreJob::Notice { push } => {
                 return match self.save(push) {
-                    JobOutcome::Full(quota) => AdminJobOutcome::Full(quota),
-                    _ => AdminJobOutcome::Done,
+                    JobOutcome::Full(quota) => AdminStoreJobOutcome::Full(quota),
+                    _ => AdminStoreJobOutcome::Done,
                 };
             }
-            AdminJob::SetBanned { is_banned: true } => _ = self.banned.insert(name.into()),
-            AdminJob::SetBanned { is_banned: false } => _ = self.banned.remove(name),
-            AdminJob::SetPassword { password_hash } => {
+            AdminStoreJob::SetBanned { is_banned: true } => _ = self.banned.insert(name.into()),
+            AdminStoreJob::SetBanned { is_banned: false } => _ = self.banned.remove(name),
+            AdminStoreJob::SetPassword { password_hash } => {
                 self.verified.remove(name);
                 self.accounts.get_mut(name).unwrap().0 = password_hash.clone();
             }
         }
         self.tokens.remove(name);
-        AdminJobOutcome::Done
+        AdminStoreJobOutcome::Done
     }
 
-    fn find_pushes(&self, name: &str, id: &str, after_seq: u64, rows_max: u32) -> AdminJobOutcome {
+    fn find_pushes(&self, name: &str, id: &str, after_seq: u64, rows_max: u32) -> AdminStoreJobOutcome {
         let rows: Vec<&Push> = self.waiting_for(name).into_iter().filter(|push| push.seq > after_seq).collect();
         let rows = &rows[..rows.len().min(rows_max as usize)];
         let next = rows.last().filter(|_| rows.len() == rows_max as usize).map(|push| push.seq);
@@ -360,10 +359,10 @@ impl Model {
             kind: push.kind,
             time_ms: push.time_ms,
         });
-        AdminJobOutcome::Found { pushes: found.collect(), next }
+        AdminStoreJobOutcome::Found { pushes: found.collect(), next }
     }
 
-    fn delete(&mut self, name: &str, rows_max: usize) -> AdminJobOutcome {
+    fn delete(&mut self, name: &str, rows_max: usize) -> AdminStoreJobOutcome {
         let of_user = |pair: &&(String, String)| pair.0 == name || pair.1 == name;
         let names = |(one, other): &(String, String)| (UserName::new(one).unwrap(), UserName::new(other).unwrap());
         let pairs = self.pending.keys().filter(of_user).chain(self.friends.iter().filter(|pair| pair.0 == name));
@@ -374,23 +373,23 @@ impl Model {
             self.tokens.remove(name);
             self.banned.remove(name);
             self.verified.remove(name);
-            return AdminJobOutcome::Deleting { pairs };
+            return AdminStoreJobOutcome::Deleting { pairs };
         }
         if !self.is_deleting(name) {
-            return AdminJobOutcome::NoSuchUser;
+            return AdminStoreJobOutcome::NoSuchUser;
         }
         let rows: Vec<u64> = self.waiting_for(name).iter().map(|push| push.seq).take(rows_max).collect();
         if !pairs.is_empty() {
-            return AdminJobOutcome::Deleting { pairs };
+            return AdminStoreJobOutcome::Deleting { pairs };
         }
         if rows.is_empty() {
             self.deleted.insert(name.into(), false);
-            return AdminJobOutcome::Done;
+            return AdminStoreJobOutcome::Done;
         }
         for seq in rows {
             self.pushes.remove(&(name.to_owned(), seq));
         }
-        AdminJobOutcome::Deleting { pairs }
+        AdminStoreJobOutcome::Deleting { pairs }
     }
 
     fn load(&self, user: &UserName, pushes_max: u32, bytes_max: usize) -> JobOutcome {
@@ -483,7 +482,7 @@ impl Model {
         }
         let (id, content) = (push.id().into(), push.content().to_owned());
         self.last_seq = self.last_seq.max(push.seq);
-        self.pending.insert(pair, RosterPendingRequest { id, time_ms: push.time_ms, seq: push.seq, content, hidden });
+        self.pending.insert(pair, PendingFriendRequest { id, time_ms: push.time_ms, seq: push.seq, content, hidden });
         if hidden {
             return FriendRequestOutcome::Hidden;
         }

@@ -6,8 +6,8 @@ use super::mysql::Database;
 use super::quotas::Workers;
 use crate::common::store::*;
 use hongyan::chat::contract::{
-    AccountJob, AccountOutcome, AdminJob, AdminJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
-    ProfileChange, RosterReply, RosterReplyFriend, RosterReplyFriendRequest,
+    AccountJob, AccountOutcome, AdminStoreJob, AdminStoreJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job,
+    JobOutcome, ProfileChange, RosterReply, RosterReplyFriend, RosterReplyFriendRequest,
 };
 use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Profile, Secret, UserName};
@@ -410,11 +410,11 @@ fn delete_an_account(store: &StoreUrl) {
         assert_eq!(block(workers, name, "ann"), blocked(&["ann"], None));
     }
     let step = |workers: &mut Workers| {
-        let job = Job::Admin { user: user("ann"), job: Box::new(AdminJob::Delete { rows_max: 9 }) };
+        let job = Job::Admin { user: user("ann"), job: Box::new(AdminStoreJob::Delete { rows_max: 9 }) };
         match &workers.ask([job])[..] {
             [JobOutcome::Admin(outcome)] => match &**outcome {
-                AdminJobOutcome::Deleting { pairs } => Some(pairs.clone()),
-                AdminJobOutcome::Done => None,
+                AdminStoreJobOutcome::Deleting { pairs } => Some(pairs.clone()),
+                AdminStoreJobOutcome::Done => None,
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),

@@ -6,8 +6,8 @@ use super::quotas::Workers;
 use crate::common::store::*;
 use crate::on_each;
 use hongyan::chat::contract::{
-    AdminJob, AdminJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxPushSummary,
-    MailboxQuotaKind, PushPage,
+    AdminStoreJob, AdminStoreJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
+    MailboxPushSummary, MailboxQuotaKind, PushPage,
 };
 use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Secret, UserName};
@@ -128,11 +128,11 @@ fn requests_and_pushes_are_found_by_their_user() {
     });
 }
 
-fn admin(name: &str, job: AdminJob) -> Job {
+fn admin(name: &str, job: AdminStoreJob) -> Job {
     Job::Admin { user: user(name), job: Box::new(job) }
 }
 
-fn one(workers: &mut Workers, name: &str, job: AdminJob) -> AdminJobOutcome {
+fn one(workers: &mut Workers, name: &str, job: AdminStoreJob) -> AdminStoreJobOutcome {
     match workers.ask([admin(name, job)]).as_slice() {
         [JobOutcome::Admin(outcome)] => (**outcome).clone(),
         other => panic!("{other:?}"),
@@ -153,13 +153,13 @@ fn govern(store: &StoreUrl) {
     let workers = &mut workers;
     workers.ask(["ann", "bob", "cid"].map(create));
     for job in [
-        AdminJob::SetBanned { is_banned: true },
-        AdminJob::SetPassword { password_hash: Secret::new("h") },
-        AdminJob::Look { rows_max: 9 },
-        AdminJob::Delete { rows_max: 9 },
-        AdminJob::Notice { push: message(99, "system", "eve", "n") },
+        AdminStoreJob::SetBanned { is_banned: true },
+        AdminStoreJob::SetPassword { password_hash: Secret::new("h") },
+        AdminStoreJob::Look { rows_max: 9 },
+        AdminStoreJob::Delete { rows_max: 9 },
+        AdminStoreJob::Notice { push: message(99, "system", "eve", "n") },
     ] {
-        assert_eq!(one(workers, "eve", job), AdminJobOutcome::NoSuchUser);
+        assert_eq!(one(workers, "eve", job), AdminStoreJobOutcome::NoSuchUser);
     }
     let make = || Job::MakeToken { user: user("ann"), now_ms: 1, expires_ms: 100, latest_ms: 1_000, tokens_max: 8 };
     let made = |outcomes: Vec<JobOutcome>| match outcomes.as_slice() {
@@ -168,36 +168,36 @@ fn govern(store: &StoreUrl) {
     };
     let first = made(workers.ask([make()]));
     assert!(matches!(workers.ask([by_token(first.clone())])[..], [JobOutcome::Loaded { .. }]));
-    assert_eq!(one(workers, "ann", AdminJob::SetBanned { is_banned: true }), AdminJobOutcome::Done);
+    assert_eq!(one(workers, "ann", AdminStoreJob::SetBanned { is_banned: true }), AdminStoreJobOutcome::Done);
     assert!(matches!(workers.ask([by_token(first.clone())])[..], [JobOutcome::Unproven { .. }]), "tokens end");
     // A client with a good credential learns of the ban; others learn nothing.
     let second = made(workers.ask([make()]));
     assert!(matches!(workers.ask([by_token(second.clone())])[..], [JobOutcome::Banned]));
     let load = |pushes_max| Job::Load { user: user("ann"), pushes_max, bytes_max: 999 };
     assert!(matches!(workers.ask([load(9), load(0)])[..], [JobOutcome::Banned, JobOutcome::Loaded { .. }]));
-    assert_eq!(one(workers, "ann", AdminJob::SetBanned { is_banned: false }), AdminJobOutcome::Done);
+    assert_eq!(one(workers, "ann", AdminStoreJob::SetBanned { is_banned: false }), AdminStoreJobOutcome::Done);
     assert!(matches!(
         workers.ask([by_token(second), load(9)])[..],
         [JobOutcome::Unproven { .. }, JobOutcome::Loaded { .. }]
     ));
     let third = made(workers.ask([make()]));
-    let new = AdminJob::SetPassword { password_hash: Secret::new("new hash") };
-    assert_eq!(one(workers, "ann", new), AdminJobOutcome::Done);
+    let new = AdminStoreJob::SetPassword { password_hash: Secret::new("new hash") };
+    assert_eq!(one(workers, "ann", new), AdminStoreJobOutcome::Done);
     assert!(matches!(workers.ask([by_token(third)])[..], [JobOutcome::Unproven { .. }]));
     // Notices, within the quotas, and once.
     for _ in 0..2 {
-        let notice = AdminJob::Notice { push: message(1, "system", "ann", "n") };
-        assert_eq!(one(workers, "ann", notice), AdminJobOutcome::Done);
+        let notice = AdminStoreJob::Notice { push: message(1, "system", "ann", "n") };
+        assert_eq!(one(workers, "ann", notice), AdminStoreJobOutcome::Done);
     }
     workers.ask((2..=200).map(|seq| Job::SavePush { push: message(seq, "system", "ann", &format!("m{seq}")) }));
-    let full = AdminJob::Notice { push: message(999, "system", "ann", "full") };
-    assert_eq!(one(workers, "ann", full), AdminJobOutcome::Full(MailboxQuotaKind::Pair), "200 of one sender");
-    let looked = one(workers, "ann", AdminJob::Look { rows_max: 9 });
-    assert_eq!(looked, AdminJobOutcome::Account { is_banned: false, seqs: (1..=9).collect(), has_more: true });
-    let looked = one(workers, "ann", AdminJob::Look { rows_max: 200 });
-    assert_eq!(looked, AdminJobOutcome::Account { is_banned: false, seqs: (1..=200).collect(), has_more: false });
-    let names = one(workers, "system", AdminJob::Accounts { after: None, rows_max: 2 });
-    assert_eq!(names, AdminJobOutcome::Accounts { names: vec![user("ann"), user("bob")], has_more: true });
+    let full = AdminStoreJob::Notice { push: message(999, "system", "ann", "full") };
+    assert_eq!(one(workers, "ann", full), AdminStoreJobOutcome::Full(MailboxQuotaKind::Pair), "200 of one sender");
+    let looked = one(workers, "ann", AdminStoreJob::Look { rows_max: 9 });
+    assert_eq!(looked, AdminStoreJobOutcome::Account { is_banned: false, seqs: (1..=9).collect(), has_more: true });
+    let looked = one(workers, "ann", AdminStoreJob::Look { rows_max: 200 });
+    assert_eq!(looked, AdminStoreJobOutcome::Account { is_banned: false, seqs: (1..=200).collect(), has_more: false });
+    let names = one(workers, "system", AdminStoreJob::Accounts { after: None, rows_max: 2 });
+    assert_eq!(names, AdminStoreJobOutcome::Accounts { names: vec![user("ann"), user("bob")], has_more: true });
     delete(workers);
 }
 
@@ -210,9 +210,9 @@ fn delete(workers: &mut Workers) {
     let outcomes = workers.ask([ask(1_002, "cid", "ann"), accept]);
     let expected = [JobOutcome::Asked(FriendRequestOutcome::Pending), JobOutcome::Answered(FriendAnswerOutcome::Done)];
     assert_eq!(format!("{outcomes:?}"), format!("{expected:?}"));
-    let step = || AdminJob::Delete { rows_max: 150 };
+    let step = || AdminStoreJob::Delete { rows_max: 150 };
     let pairs = |outcome| match outcome {
-        AdminJobOutcome::Deleting { pairs } => pairs,
+        AdminStoreJobOutcome::Deleting { pairs } => pairs,
         other => panic!("{other:?}"),
     };
     let mut left: Vec<(UserName, UserName)> = pairs(one(workers, "ann", step()));
@@ -234,8 +234,8 @@ fn delete(workers: &mut Workers) {
     assert!(pairs(one(workers, "ann", step())).is_empty());
     assert!(page(workers, "ann").is_empty());
     assert_eq!(page(workers, "bob"), [1_001], "answered, and not acked");
-    assert_eq!(one(workers, "ann", step()), AdminJobOutcome::Done);
-    assert_eq!(one(workers, "ann", step()), AdminJobOutcome::NoSuchUser);
+    assert_eq!(one(workers, "ann", step()), AdminStoreJobOutcome::Done);
+    assert_eq!(one(workers, "ann", step()), AdminStoreJobOutcome::NoSuchUser);
     assert!(matches!(workers.ask([create("ann")])[..], [JobOutcome::NameTaken]));
     let load = |pushes_max| Job::Load { user: user("ann"), pushes_max, bytes_max: 999 };
     assert!(matches!(&workers.ask([load(0)])[..], [JobOutcome::Loaded { friends, .. }] if friends.is_empty()));

@@ -9,8 +9,10 @@ mod rows;
 use crate::chat::FriendChatView;
 use crate::editor::LineEditor;
 use crate::secret::Secret;
-use crate::session_messages::{ChatSessionCommand, ContactListFriend, ContactListRequest, ServerLinkStatus};
-pub(crate) use rows::ContactListRow;
+use crate::session_messages::{
+    ChatContactListFriend, ChatContactListFriendRequest, ChatSessionCommand, ServerLinkStatus,
+};
+pub(crate) use rows::ChatContactListRow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,11 +57,11 @@ pub(crate) struct ChatApp {
     pub(crate) own_name: String,
     pub(crate) server: String,
     pub(crate) link: ServerLinkStatus,
-    pub(crate) friends: BTreeMap<String, ContactListFriend>,
-    pub(crate) incoming: Vec<ContactListRequest>,
-    pub(crate) outgoing: Vec<ContactListRequest>,
+    pub(crate) friends: BTreeMap<String, ChatContactListFriend>,
+    pub(crate) incoming: Vec<ChatContactListFriendRequest>,
+    pub(crate) outgoing: Vec<ChatContactListFriendRequest>,
     pub(crate) chats: BTreeMap<String, FriendChatView>,
-    pub(crate) selected: Option<ContactListRow>,
+    pub(crate) selected: Option<ChatContactListRow>,
     /// The friend whose chat is open.
     pub(crate) open: Option<String>,
     pub(crate) focus: Focus,

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(crate) enum ChatCliCommand {
     Chat { who: ChatLoginArgs, is_new: bool },
     Send { who: ChatLoginArgs, send: SendCommandArgs },
-    Listen { who: ChatLoginArgs, listen: PushHandlerArgs },
+    Listen { who: ChatLoginArgs, listen: ListenCommandArgs },
     Print(String),
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct SendCommandArgs {
 
 /// How each push is handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PushHandlerArgs {
+pub(crate) struct ListenCommandArgs {
     pub(crate) exec: Option<String>,
     pub(crate) exec_timeout: Duration,
     pub(crate) count: Option<u64>,
@@ -176,7 +176,7 @@ fn command(verb: &str, given: &ParsedChatArgs) -> Result<ChatCliCommand, String>
         _ => {
             let (exec, count) = (given.text("exec")?, given.number("count", u64::MAX)?);
             let exec_timeout = given.seconds("exec-timeout", EXEC_TIMEOUT)?;
-            Ok(ChatCliCommand::Listen { who, listen: PushHandlerArgs { exec, exec_timeout, count } })
+            Ok(ChatCliCommand::Listen { who, listen: ListenCommandArgs { exec, exec_timeout, count } })
         }
     }
 }

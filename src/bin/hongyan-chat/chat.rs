@@ -1,7 +1,7 @@
 //! The chat with one friend, as it is shown.
 
 use crate::editor::LineEditor;
-use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus, MessageState};
+use crate::message::{ChatHistoryMessage, ChatHistoryMessageState, KeyTrust, MessageEncryptionStatus};
 use crate::text;
 
 /// How many messages of one chat can be scrolled back to.
@@ -10,7 +10,7 @@ const MESSAGES_MAX: usize = 10_000;
 /// Everything about one friend that the screen needs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FriendChatView {
-    messages: Vec<HistoryMessage>,
+    messages: Vec<ChatHistoryMessage>,
     pub(crate) trust: KeyTrust,
     pub(crate) draft: LineEditor,
     /// The time up to which the user has seen the received messages.
@@ -23,20 +23,20 @@ pub(crate) struct FriendChatView {
 }
 
 impl FriendChatView {
-    pub(crate) fn messages(&self) -> &[HistoryMessage] {
+    pub(crate) fn messages(&self) -> &[ChatHistoryMessage] {
         &self.messages
     }
 
     /// The messages to show, newest first.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = &HistoryMessage> {
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &ChatHistoryMessage> {
         let wanted = self.search.as_ref().map(|search| search.to_lowercase());
         self.messages.iter().rev().filter(move |message| {
             wanted.as_ref().is_none_or(|wanted| visible(message).to_lowercase().contains(wanted))
         })
     }
 
-    pub(crate) fn add(&mut self, message: HistoryMessage) {
-        if message.way == MessageState::Received && message.time > self.seen_until {
+    pub(crate) fn add(&mut self, message: ChatHistoryMessage) {
+        if message.way == ChatHistoryMessageState::Received && message.time > self.seen_until {
             self.unread += 1;
         }
         self.messages.push(message);
@@ -45,15 +45,15 @@ impl FriendChatView {
         }
     }
 
-    pub(crate) fn set_state(&mut self, id: &str, way: MessageState) {
+    pub(crate) fn set_state(&mut self, id: &str, way: ChatHistoryMessageState) {
         let mine = self.messages.iter_mut().rev().find(|message| message.is_own() && message.id == id);
         if let Some(message) = mine {
             message.way = way;
         }
     }
 
-    pub(crate) fn clear(&mut self, clear: HistoryMessage) {
-        let same = |message: &&mut HistoryMessage| {
+    pub(crate) fn clear(&mut self, clear: ChatHistoryMessage) {
+        let same = |message: &&mut ChatHistoryMessage| {
             message.is_own() == clear.is_own() && message.id == clear.id && message.time == clear.time
         };
         if let Some(message) = self.messages.iter_mut().rev().find(same) {
@@ -63,25 +63,29 @@ impl FriendChatView {
 
     pub(crate) fn set_seen(&mut self, time: u64) {
         self.seen_until = self.seen_until.max(time);
-        self.unread =
-            self.messages.iter().filter(|it| it.way == MessageState::Received && it.time > self.seen_until).count();
+        self.unread = self
+            .messages
+            .iter()
+            .filter(|it| it.way == ChatHistoryMessageState::Received && it.time > self.seen_until)
+            .count();
     }
 
     /// Marks everything as seen. Returns the time up to which it is seen, if anything was new.
     pub(crate) fn mark_all_seen(&mut self) -> Option<u64> {
-        let newest = self.messages.iter().filter(|it| it.way == MessageState::Received).map(|it| it.time).max()?;
+        let newest =
+            self.messages.iter().filter(|it| it.way == ChatHistoryMessageState::Received).map(|it| it.time).max()?;
         let is_new = newest > self.seen_until;
         self.set_seen(newest);
         is_new.then_some(newest)
     }
 
-    pub(crate) fn failed(&self) -> impl Iterator<Item = &HistoryMessage> {
-        self.messages.iter().filter(|message| matches!(message.way, MessageState::Failed(_)))
+    pub(crate) fn failed(&self) -> impl Iterator<Item = &ChatHistoryMessage> {
+        self.messages.iter().filter(|message| matches!(message.way, ChatHistoryMessageState::Failed(_)))
     }
 }
 
 /// The text of a message, or the text that is shown in its place.
-pub(crate) fn visible(message: &HistoryMessage) -> String {
+pub(crate) fn visible(message: &ChatHistoryMessage) -> String {
     match message.seal {
         MessageEncryptionStatus::Doubtful => {
             "(not shown: not signed with the keys that you trust, or not readable)".to_owned()
@@ -91,25 +95,25 @@ pub(crate) fn visible(message: &HistoryMessage) -> String {
 }
 
 /// The mark that shows the state of a message.
-pub(crate) fn mark(message: &HistoryMessage) -> &'static str {
+pub(crate) fn mark(message: &ChatHistoryMessage) -> &'static str {
     match message.way {
-        MessageState::Received => " ",
-        MessageState::Sent => "·",
-        MessageState::Safe => "✓",
-        MessageState::Failed(_) => "✗",
+        ChatHistoryMessageState::Received => " ",
+        ChatHistoryMessageState::Sent => "·",
+        ChatHistoryMessageState::Safe => "✓",
+        ChatHistoryMessageState::Failed(_) => "✗",
     }
 }
 
 /// The remark that must be shown with a message, besides its text.
-pub(crate) fn remark(message: &HistoryMessage, is_sealed_usually: bool) -> Option<String> {
-    if let MessageState::Failed(why) = &message.way {
+pub(crate) fn remark(message: &ChatHistoryMessage, is_sealed_usually: bool) -> Option<String> {
+    if let ChatHistoryMessageState::Failed(why) = &message.way {
         return Some(format!("{}; /retry sends it again", text::line(why)));
     }
     match message.seal {
         MessageEncryptionStatus::Unsealed => Some("NOT ENCRYPTED, although your friend has keys".to_owned()),
         MessageEncryptionStatus::Doubtful => Some("NOT GENUINE as far as can be told".to_owned()),
         // The keys are compared when it is sent.
-        MessageEncryptionStatus::Plain if is_sealed_usually && message.way != MessageState::Sent => {
+        MessageEncryptionStatus::Plain if is_sealed_usually && message.way != ChatHistoryMessageState::Sent => {
             Some("not encrypted".to_owned())
         }
         MessageEncryptionStatus::Plain | MessageEncryptionStatus::Sealed => None,
@@ -120,8 +124,8 @@ pub(crate) fn remark(message: &HistoryMessage, is_sealed_usually: bool) -> Optio
 mod tests {
     use super::*;
 
-    fn message(id: &str, time: u64, way: MessageState) -> HistoryMessage {
-        HistoryMessage {
+    fn message(id: &str, time: u64, way: ChatHistoryMessageState) -> ChatHistoryMessage {
+        ChatHistoryMessage {
             with: "bob".into(),
             id: id.into(),
             time,
@@ -134,9 +138,9 @@ mod tests {
     #[test]
     fn an_unread_message_is_counted_until_it_is_seen() {
         let mut chat = FriendChatView::default();
-        chat.add(message("1", 5, MessageState::Received));
-        chat.add(message("2", 6, MessageState::Sent));
-        chat.add(message("3", 7, MessageState::Received));
+        chat.add(message("1", 5, ChatHistoryMessageState::Received));
+        chat.add(message("2", 6, ChatHistoryMessageState::Sent));
+        chat.add(message("3", 7, ChatHistoryMessageState::Received));
         assert_eq!(chat.unread, 2);
         chat.set_seen(5);
         assert_eq!(chat.unread, 1);
@@ -146,10 +150,10 @@ mod tests {
     #[test]
     fn a_search_finds_whatever_the_case() {
         let mut chat = FriendChatView { search: Some("TEXT 2".into()), ..FriendChatView::default() };
-        (1..30).for_each(|id| chat.add(message(&id.to_string(), id, MessageState::Received)));
-        chat.add(HistoryMessage {
+        (1..30).for_each(|id| chat.add(message(&id.to_string(), id, ChatHistoryMessageState::Received)));
+        chat.add(ChatHistoryMessage {
             seal: MessageEncryptionStatus::Doubtful,
-            ..message("2", 99, MessageState::Received)
+            ..message("2", 99, ChatHistoryMessageState::Received)
         });
         assert_eq!(chat.shown().count(), 11, "2 and 20 to 29, and nothing that is not shown");
     }
@@ -157,12 +161,12 @@ mod tests {
     #[test]
     fn a_message_changes_its_mark() {
         let mut chat = FriendChatView::default();
-        chat.add(message("1", 5, MessageState::Sent));
+        chat.add(message("1", 5, ChatHistoryMessageState::Sent));
         assert_eq!(mark(&chat.messages()[0]), "·");
-        chat.set_state("1", MessageState::Failed("no\nway".into()));
+        chat.set_state("1", ChatHistoryMessageState::Failed("no\nway".into()));
         assert_eq!((mark(&chat.messages()[0]), chat.failed().count()), ("✗", 1));
         assert!(remark(&chat.messages()[0], true).is_some_and(|remark| remark.contains("no⏎way")));
-        chat.set_state("1", MessageState::Safe);
+        chat.set_state("1", ChatHistoryMessageState::Safe);
         assert_eq!((mark(&chat.messages()[0]), chat.failed().count()), ("✓", 0));
     }
 }

@@ -22,7 +22,7 @@ const EXPORT_BYTES_MAX: u64 = 64 * 1024;
 
 /// The keys that a user has and trusts, and their files.
 #[derive(Debug)]
-pub(crate) struct Keyring {
+pub(crate) struct E2eKeyring {
     own_name: String,
     keys: Option<E2eKeyPairs>,
     /// New keys, which replace `keys` once the user's own profile shows them.
@@ -40,7 +40,7 @@ pub(crate) struct Keyring {
 
 /// A text in the form in which it is sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct OutgoingText {
+pub(crate) struct OutgoingTextWithEncryption {
     pub(crate) content: String,
     pub(crate) seal: MessageEncryptionStatus,
 }
@@ -58,7 +58,7 @@ pub(crate) enum OwnEncryptionKeysCheckResult {
     Others,
 }
 
-impl Keyring {
+impl E2eKeyring {
     /// Reads the files that exist.
     ///
     /// # Errors
@@ -273,17 +273,17 @@ impl Keyring {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<OutgoingText, String> {
+    pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<OutgoingTextWithEncryption, String> {
         if self.stopped_friends.contains(to) {
             return Err("the keys have changed, and you have not agreed to that".to_owned());
         }
         let Some(keys) = self.pins.keys_of(to) else {
-            return Ok(OutgoingText { content: text.to_owned(), seal: MessageEncryptionStatus::Plain });
+            return Ok(OutgoingTextWithEncryption { content: text.to_owned(), seal: MessageEncryptionStatus::Plain });
         };
         let own = self.usable().ok_or("you have no keys here")?;
         let letter = E2eMessageContext { sender: &self.own_name, receiver: to, message_id: id };
         let content = own.seal(keys, letter, text).map_err(|fault| format!("it cannot be encrypted: {fault}"))?;
-        Ok(OutgoingText { content, seal: MessageEncryptionStatus::Sealed })
+        Ok(OutgoingTextWithEncryption { content, seal: MessageEncryptionStatus::Sealed })
     }
 
     /// Returns the text of a message and its [`MessageEncryptionStatus`]. The text of a doubtful
@@ -325,14 +325,14 @@ mod tests {
     use super::*;
 
     struct User {
-        ring: Keyring,
+        ring: E2eKeyring,
         _folder: tempfile::TempDir,
     }
 
     fn user(name: &str) -> User {
         let base = tempfile::tempdir().unwrap();
         let folder = UserFolder::open(base.path(), "server", name).unwrap();
-        User { ring: Keyring::open(name, &folder, None).unwrap(), _folder: base }
+        User { ring: E2eKeyring::open(name, &folder, None).unwrap(), _folder: base }
     }
 
     #[test]
@@ -383,7 +383,7 @@ mod tests {
         let (of_ann, of_bob) = (ann.ring.renew().unwrap(), bob.ring.renew().unwrap());
         ann.ring.check_friend_keys("bob", &of_bob).unwrap();
         let folder = UserFolder::open(ann._folder.path(), "server", "ann").unwrap();
-        let mut again = Keyring::open("ann", &folder, None).unwrap();
+        let mut again = E2eKeyring::open("ann", &folder, None).unwrap();
         assert!(again.has_pinned("bob") && again.check_own_keys(&of_ann) == OwnEncryptionKeysCheckResult::Good);
         assert_eq!(again.check_own_keys(""), OwnEncryptionKeysCheckResult::Unpublished);
         let file = folder.file("export");
@@ -409,11 +409,11 @@ mod tests {
         assert_eq!(ann.ring.check_own_keys(&first), OwnEncryptionKeysCheckResult::Good);
         // The change was made after all, and the program was killed meanwhile.
         let folder = UserFolder::open(ann._folder.path(), "server", "ann").unwrap();
-        let mut again = Keyring::open("ann", &folder, None).unwrap();
+        let mut again = E2eKeyring::open("ann", &folder, None).unwrap();
         assert_eq!(again.public_text().as_ref(), Some(&first));
         assert!(again.take_next(&second).unwrap() && !again.take_next(&second).unwrap());
         assert_eq!(again.check_own_keys(&second), OwnEncryptionKeysCheckResult::Good);
-        let again = Keyring::open("ann", &folder, None).unwrap();
+        let again = E2eKeyring::open("ann", &folder, None).unwrap();
         assert_eq!((again.public_text(), again.next.is_none()), (Some(second), true));
         assert_eq!(E2eKeyPairs::load(folder.file("keys.old")).unwrap().public().text(), first);
     }
@@ -423,7 +423,7 @@ mod tests {
         let (mut one, mut other) = (user("ann"), user("bob"));
         let (first, second) = (one.ring.renew().unwrap(), other.ring.renew().unwrap());
         let folder = UserFolder::open(one._folder.path(), "server", "ann").unwrap();
-        let mut beside = Keyring::open("ann", &folder, None).unwrap();
+        let mut beside = E2eKeyring::open("ann", &folder, None).unwrap();
         assert!(matches!(beside.check_friend_keys("carl", &first).unwrap(), KeyTrust::Pinned { .. }));
         assert!(matches!(one.ring.check_friend_keys("carl", &second).unwrap(), KeyTrust::Changed { .. }));
     }

@@ -2,11 +2,11 @@
 //! written, or when a command has handled it.
 
 use crate::args::{self, ChatLoginArgs};
-use crate::keyring::Keyring;
+use crate::keyring::E2eKeyring;
 use crate::message::MessageEncryptionStatus;
 use crate::setup::ChatClientSetup;
 use crate::text;
-use hongyan::client::{Client, ClientEndReason, ClientEvent, ConnectionState, Error, Push, PushKind};
+use hongyan::client::{Client, ClientEndReason, ClientEvent, ConnectionToServerState, Error, Push, PushKind};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Write};
@@ -28,12 +28,12 @@ type ListenSubcommandError = (u8, String);
 ///
 /// # Errors
 /// The exit status and one sentence.
-pub(crate) fn run(who: &ChatLoginArgs, listen: &args::PushHandlerArgs) -> Result<(), ListenSubcommandError> {
+pub(crate) fn run(who: &ChatLoginArgs, listen: &args::ListenCommandArgs) -> Result<(), ListenSubcommandError> {
     let wrong = |reason: String| (2, reason);
     let mut setup = ChatClientSetup::new(who).map_err(wrong)?;
     setup.need_secret().map_err(wrong)?;
     let _lock = setup.folder.lock().map_err(wrong)?;
-    let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(wrong)?;
+    let mut keyring = E2eKeyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(wrong)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
@@ -51,10 +51,12 @@ pub(crate) fn run(who: &ChatLoginArgs, listen: &args::PushHandlerArgs) -> Result
                     left = left.map(|left| left - 1);
                 }
             }
-            Some(ClientEvent::Connection(ConnectionState::Offline { reason, .. })) => {
+            Some(ClientEvent::Connection(ConnectionToServerState::Offline { reason, .. })) => {
                 crate::print_error(&format!("not connected, trying again: {}", text::line(&reason)));
             }
-            Some(ClientEvent::Connection(ConnectionState::Ended(end))) => return Err(end_error(&Error::Ended(end))),
+            Some(ClientEvent::Connection(ConnectionToServerState::Ended(end))) => {
+                return Err(end_error(&Error::Ended(end)));
+            }
             _ => {}
         }
     }
@@ -72,7 +74,7 @@ fn end_error(error: &Error) -> ListenSubcommandError {
 }
 
 /// The line for a push; `None` if the sender's keys cannot be fetched at the moment.
-fn line(client: &Client, keyring: &mut Keyring, push: &Push) -> Option<String> {
+fn line(client: &Client, keyring: &mut E2eKeyring, push: &Push) -> Option<String> {
     if push.kind == PushKind::Message && keyring.needs_keys_of(push) {
         let profile = client.profile(&push.sender).ok()?.unwrap_or_default();
         if let Err(why) = keyring.check_friend_keys(&push.sender, &profile.rsa_public_key) {
@@ -83,7 +85,7 @@ fn line(client: &Client, keyring: &mut Keyring, push: &Push) -> Option<String> {
     Some(line_of(keyring, push))
 }
 
-fn line_of(keyring: &Keyring, push: &Push) -> String {
+fn line_of(keyring: &E2eKeyring, push: &Push) -> String {
     let kind = match push.kind {
         PushKind::Message => "message",
         PushKind::FriendRequest => "request",
@@ -116,7 +118,7 @@ fn line_of(keyring: &Keyring, push: &Push) -> String {
 
 /// Writes the line, or runs the command with it. False: the push is not acked, so that the server
 /// sends it again.
-fn handle_line(line: &str, listen: &args::PushHandlerArgs, stop: &AtomicBool) -> Result<bool, ListenSubcommandError> {
+fn handle_line(line: &str, listen: &args::ListenCommandArgs, stop: &AtomicBool) -> Result<bool, ListenSubcommandError> {
     let Some(command) = &listen.exec else {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -187,7 +189,7 @@ mod tests {
     fn a_line_is_json_that_may_be_shown() {
         let base = tempfile::tempdir().unwrap();
         let folder = UserFolder::open(base.path(), "server", "ann").unwrap();
-        let keyring = Keyring::open("ann", &folder, None).unwrap();
+        let keyring = E2eKeyring::open("ann", &folder, None).unwrap();
         let push = Push {
             kind: PushKind::Message,
             message_id: "1".into(),

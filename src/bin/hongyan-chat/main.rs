@@ -22,7 +22,7 @@ mod text;
 mod view;
 
 use args::{ChatCliCommand, ChatLoginArgs};
-use keyring::Keyring;
+use keyring::E2eKeyring;
 use setup::ChatClientSetup;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -91,7 +91,7 @@ fn chat_as(who: &ChatLoginArgs, is_new: bool) -> Result<(), (u8, String)> {
 /// removed.
 fn sign_up(setup: &mut ChatClientSetup) -> Result<(), String> {
     setup.need_new_secret()?;
-    let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
+    let mut keyring = E2eKeyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
     let kept = keyring.public_text();
     let is_kept = kept.is_some();
     let public = kept.map_or_else(|| keyring.renew(), Ok)?;

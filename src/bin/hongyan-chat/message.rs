@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A message, sent or received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HistoryMessage {
+pub(crate) struct ChatHistoryMessage {
     /// The friend at the other end.
     pub(crate) with: String,
     pub(crate) id: String,
@@ -12,13 +12,13 @@ pub(crate) struct HistoryMessage {
     /// that was written here.
     pub(crate) time: u64,
     pub(crate) text: String,
-    pub(crate) way: MessageState,
+    pub(crate) way: ChatHistoryMessageState,
     pub(crate) seal: MessageEncryptionStatus,
 }
 
-impl HistoryMessage {
+impl ChatHistoryMessage {
     pub(crate) fn is_own(&self) -> bool {
-        !matches!(self.way, MessageState::Received)
+        !matches!(self.way, ChatHistoryMessageState::Received)
     }
 
     /// Is this message a repetition of `old`, which has the same id, the same friend and the same
@@ -57,7 +57,7 @@ fn is_random(id: &str) -> bool {
 /// Whether the message was received or sent, and the state of a sent one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum MessageState {
+pub(crate) enum ChatHistoryMessageState {
     Received,
     /// Sent, but the server has not promised yet to deliver it.
     Sent,
@@ -133,7 +133,7 @@ mod tests {
     fn a_repetition_with_another_time_is_told_from_a_new_message() {
         let message = |id: &str, time, seal| {
             let (with, text) = ("bob".into(), "the geese fly".into());
-            HistoryMessage { with, id: id.into(), time, text, way: MessageState::Received, seal }
+            ChatHistoryMessage { with, id: id.into(), time, text, way: ChatHistoryMessageState::Received, seal }
         };
         let random = "5f0c5f0c5f0c5f0c5f0c5f0c5f0c5f0c";
         assert!(
@@ -174,7 +174,7 @@ mod tests {
             "plain by now"
         );
         let other =
-            HistoryMessage { text: "other words".into(), ..message(random, 8, MessageEncryptionStatus::Sealed) };
+            ChatHistoryMessage { text: "other words".into(), ..message(random, 8, MessageEncryptionStatus::Sealed) };
         assert!(!other.is_repetition_of(&message(random, 7, MessageEncryptionStatus::Sealed)));
     }
 }

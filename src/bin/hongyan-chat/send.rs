@@ -1,7 +1,7 @@
 //! `hongyan send`: one message, for scripts. The exit status is its result.
 
 use crate::args::{self, ChatLoginArgs};
-use crate::keyring::Keyring;
+use crate::keyring::E2eKeyring;
 use crate::message::{KeyTrust, MessageEncryptionStatus};
 use crate::setup::ChatClientSetup;
 use crate::text;
@@ -40,7 +40,7 @@ pub(crate) fn run(who: &ChatLoginArgs, send: &args::SendCommandArgs) -> Result<(
     };
     let mut setup = ChatClientSetup::new(who).map_err(usage_error)?;
     setup.need_secret().map_err(usage_error)?;
-    let mut keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(usage_error)?;
+    let mut keyring = E2eKeyring::open(&setup.user, &setup.folder, setup.keys.as_deref()).map_err(usage_error)?;
     let until = Instant::now() + send.timeout;
     let mut options = setup.options();
     (options.connect_limit, options.request_limit) = (send.timeout, send.timeout);
@@ -69,7 +69,7 @@ pub(crate) fn run(who: &ChatLoginArgs, send: &args::SendCommandArgs) -> Result<(
 
 fn deliver(
     client: &Client,
-    keyring: &mut Keyring,
+    keyring: &mut E2eKeyring,
     send: &args::SendCommandArgs,
     id: &str,
     text: &str,
@@ -109,7 +109,7 @@ fn deliver(
 }
 
 /// Keys that the user's profile does not show are not used. The profile is not changed here either.
-fn check_own_keys(client: &Client, keyring: &mut Keyring) -> Result<(), SendCommandError> {
+fn check_own_keys(client: &Client, keyring: &mut E2eKeyring) -> Result<(), SendCommandError> {
     let own = client.profile(client.user()).map_err(|error| send_error(&error, None))?.unwrap_or_default();
     keyring.take_next(&own.rsa_public_key).map_err(usage_error)?;
     keyring.check_own_keys(&own.rsa_public_key);

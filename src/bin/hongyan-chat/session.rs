@@ -7,14 +7,14 @@ mod outbox;
 mod shared;
 mod trust;
 
-use crate::history::{HistoryLimits, MessageHistory};
-use crate::keyring::Keyring;
-use crate::message::MessageState;
+use crate::history::{ChatHistoryFile, ChatHistoryFileLimits};
+use crate::keyring::E2eKeyring;
+use crate::message::ChatHistoryMessageState;
 use crate::session_messages::{ChatSessionCommand, ChatSessionEvent, ServerLinkStatus};
 use crate::setup::ChatClientSetup;
 use hongyan::client::{Client, ClientEndReason, Error};
 use outbox::ChatOutbox;
-use shared::{ChatSessionEventSender, ChatSessionShared, ChatSessionTask};
+use shared::{ChatSessionEventSender, ChatSessionShared, ChatSessionThreadTask};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// The session as the screen uses it.
 pub(crate) struct ChatSession {
     shared: Arc<ChatSessionShared>,
-    tasks: SyncSender<ChatSessionTask>,
+    tasks: SyncSender<ChatSessionThreadTask>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -41,15 +41,15 @@ impl ChatSession {
     /// One sentence.
     pub(crate) fn start(setup: ChatClientSetup, event_sender: ChatSessionEventSender) -> Result<Self, String> {
         let path = setup.folder.file("messages");
-        let history = MessageHistory::open(&path, HistoryLimits::default())
+        let history = ChatHistoryFile::open(&path, ChatHistoryFileLimits::default())
             .map_err(|error| format!("cannot read the messages in {}: {error}", path.display()))?;
-        let keyring = Keyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
+        let keyring = E2eKeyring::open(&setup.user, &setup.folder, setup.keys.as_deref())?;
         let seen = history.seen().iter().map(|(with, time)| (with.clone(), *time)).collect();
         event_sender(ChatSessionEvent::Kept { messages: history.messages().to_vec(), seen });
         let mut outbox = ChatOutbox::default();
         // For these messages the server's promise did not arrive before the program ended, or they
         // were never sent.
-        for message in history.messages().iter().filter(|message| message.way == MessageState::Sent) {
+        for message in history.messages().iter().filter(|message| message.way == ChatHistoryMessageState::Sent) {
             outbox.push(&message.with, &message.id);
         }
         let shared =
@@ -78,7 +78,7 @@ impl ChatSession {
         if let ChatSessionCommand::Send { to, text } = order {
             return outbox::store_and_queue(&self.shared, &self.tasks, to, text);
         }
-        match self.tasks.try_send(ChatSessionTask::Order(order)) {
+        match self.tasks.try_send(ChatSessionThreadTask::Order(order)) {
             Ok(()) => Vec::new(),
             Err(_) => vec![ChatSessionEvent::Warned("too much waits already: try again".to_owned())],
         }
@@ -105,7 +105,7 @@ struct ChatSessionWorker {
     shared: Arc<ChatSessionShared>,
     setup: ChatClientSetup,
     client: Option<Client>,
-    tasks: SyncSender<ChatSessionTask>,
+    tasks: SyncSender<ChatSessionThreadTask>,
     outbox: ChatOutbox,
     /// Friends whose keys were compared since the last log-in, with the time of that if the keys
     /// allow sending.
@@ -116,16 +116,18 @@ struct ChatSessionWorker {
 }
 
 impl ChatSessionWorker {
-    fn run(mut self, waiting: &Receiver<ChatSessionTask>) {
+    fn run(mut self, waiting: &Receiver<ChatSessionThreadTask>) {
         loop {
             let wait = if self.outbox.is_empty() || !self.is_online { IDLE } else { LOOK_EVERY };
             match waiting.recv_timeout(wait) {
-                Ok(ChatSessionTask::Order(ChatSessionCommand::Quit)) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(ChatSessionTask::Order(order)) => self.execute(order),
-                Ok(ChatSessionTask::Send { to, id }) => self.outbox.push(&to, &id),
-                Ok(ChatSessionTask::Online) => self.come_online(),
-                Ok(ChatSessionTask::Refresh) => self.refresh(),
-                Ok(ChatSessionTask::Over(end)) => self.end(&end),
+                Ok(ChatSessionThreadTask::Order(ChatSessionCommand::Quit)) | Err(RecvTimeoutError::Disconnected) => {
+                    break;
+                }
+                Ok(ChatSessionThreadTask::Order(order)) => self.execute(order),
+                Ok(ChatSessionThreadTask::Send { to, id }) => self.outbox.push(&to, &id),
+                Ok(ChatSessionThreadTask::Online) => self.come_online(),
+                Ok(ChatSessionThreadTask::Refresh) => self.refresh(),
+                Ok(ChatSessionThreadTask::Over(end)) => self.end(&end),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.work_outbox();

@@ -1,7 +1,7 @@
 //! The messages between the two halves of the program: the screen, which never blocks, and the
 //! session, which does.
 
-use crate::message::{HistoryMessage, KeyTrust, MessageState};
+use crate::message::{ChatHistoryMessage, ChatHistoryMessageState, KeyTrust};
 use crate::secret::Secret;
 use std::path::PathBuf;
 
@@ -10,17 +10,17 @@ use std::path::PathBuf;
 pub(crate) enum ChatSessionEvent {
     /// The contents of the files, once at the start.
     Kept {
-        messages: Vec<HistoryMessage>,
+        messages: Vec<ChatHistoryMessage>,
         seen: Vec<(String, u64)>,
     },
     Link(ServerLinkStatus),
-    Roster(ContactListSnapshot),
+    Roster(ChatContactListSnapshot),
     Presence {
         name: String,
         is_online: bool,
     },
     /// A message that is on the disk: one that was received, or one that was written here.
-    Message(HistoryMessage),
+    Message(ChatHistoryMessage),
     /// A message that was entered but could not be written to the disk, and so was not sent.
     NotKept {
         with: String,
@@ -30,11 +30,11 @@ pub(crate) enum ChatSessionEvent {
     Became {
         with: String,
         id: String,
-        way: MessageState,
+        way: ChatHistoryMessageState,
     },
     /// A message that was doubtful and can be read now.
-    Cleared(HistoryMessage),
-    Asked(ContactListRequest),
+    Cleared(ChatHistoryMessage),
+    Asked(ChatContactListFriendRequest),
     Answered {
         name: String,
         is_accepted: bool,
@@ -74,14 +74,14 @@ pub(crate) enum ServerLinkStatus {
 
 /// Friends and pending requests, as stored on the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ContactListSnapshot {
-    pub(crate) friends: Vec<ContactListFriend>,
-    pub(crate) incoming: Vec<ContactListRequest>,
-    pub(crate) outgoing: Vec<ContactListRequest>,
+pub(crate) struct ChatContactListSnapshot {
+    pub(crate) friends: Vec<ChatContactListFriend>,
+    pub(crate) incoming: Vec<ChatContactListFriendRequest>,
+    pub(crate) outgoing: Vec<ChatContactListFriendRequest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ContactListFriend {
+pub(crate) struct ChatContactListFriend {
     pub(crate) name: String,
     pub(crate) nick: String,
     pub(crate) is_online: bool,
@@ -89,7 +89,7 @@ pub(crate) struct ContactListFriend {
 
 /// A friend request that waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ContactListRequest {
+pub(crate) struct ChatContactListFriendRequest {
     /// The other user: the one who asked, or the one who was asked.
     pub(crate) name: String,
     pub(crate) id: String,
@@ -123,9 +123,9 @@ pub(crate) enum ChatSessionCommand {
         name: String,
         text: String,
     },
-    Withdraw(ContactListRequest),
+    Withdraw(ChatContactListFriendRequest),
     Answer {
-        ask: ContactListRequest,
+        ask: ChatContactListFriendRequest,
         is_accepted: bool,
     },
     Remove(String),

@@ -8,7 +8,7 @@ mod popup;
 mod talk;
 
 use crate::app::{ChatApp, Focus, Popup};
-use crate::message::HistoryMessage;
+use crate::message::ChatHistoryMessage;
 use crate::session_messages::ServerLinkStatus;
 use crate::text;
 use lines::put;
@@ -62,7 +62,7 @@ pub(crate) fn scroll_max(app: &ChatApp) -> usize {
 }
 
 /// How many rows a message of the open chat takes.
-pub(crate) fn rows_of(app: &ChatApp, message: &HistoryMessage) -> usize {
+pub(crate) fn rows_of(app: &ChatApp, message: &ChatHistoryMessage) -> usize {
     parts(app).chat.map_or(0, |area| talk::rows_of_message(app, message, area))
 }
 

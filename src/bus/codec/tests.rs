@@ -1,7 +1,7 @@
 //! Every record comes back as it was; nothing that is no frame is taken for one, or harms.
 
 use super::*;
-use crate::chat::contract::{HandoverDedupEntry, HandoverDirtyReceivers, NodeMessage, UserHandoverData};
+use crate::chat::contract::{HandedOverDirtyReceivers, HandoverDedupEntry, NodeMessage, UserHandoverData};
 use crate::protocol::field::UserName;
 
 const KEY: [u8; 32] = [7; 32];
@@ -26,7 +26,7 @@ fn records() -> Vec<BusRecord> {
         claim: 1,
         epoch: 2,
         clock: 3,
-        dirty: HandoverDirtyReceivers { listed: vec![user("bob"), user("cid")], has_unlisted: true, age_ms: 7 },
+        dirty: HandedOverDirtyReceivers { listed: vec![user("bob"), user("cid")], has_unlisted: true, age_ms: 7 },
         window: vec![said(4), said(u64::MAX)],
     };
     vec![
@@ -46,8 +46,8 @@ fn records() -> Vec<BusRecord> {
 
 /// Of every shape.
 fn frames() -> Vec<BusFrame> {
-    let place = |link, number| LinkBatchNumber { link, number };
-    let batch = |records| Some(LinkBatch { position: place(u64::MAX, 2), records });
+    let place = |link, number| NodeLinkBatchNumber { link, number };
+    let batch = |records| Some(NodeLinkBatch { position: place(u64::MAX, 2), records });
     let bare = BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch: None };
     let mut all = vec![
         bare.clone(),
@@ -154,7 +154,7 @@ fn frames_that_are_too_long_are_neither_written_nor_read() {
     let (a, b) = pair();
     let with = |bytes| {
         let records = vec![BusRecord::Push { phase: 1, push: push(&"x".repeat(bytes)) }];
-        let batch = Some(LinkBatch { position: LinkBatchNumber { link: 1, number: 1 }, records });
+        let batch = Some(NodeLinkBatch { position: NodeLinkBatchNumber { link: 1, number: 1 }, records });
         a.write(
             FRAME_MAX,
             b.own_incarnation(),
@@ -226,7 +226,7 @@ fn the_encoding_of_a_record_has_a_minimal_length() {
     let at = HEADER_BYTES + 8 + 1 + 16 + 4;
     for record in records() {
         let has_end = !matches!(record, BusRecord::Push { .. });
-        let batch = Some(LinkBatch { position: LinkBatchNumber { link: 1, number: 1 }, records: vec![record] });
+        let batch = Some(NodeLinkBatch { position: NodeLinkBatchNumber { link: 1, number: 1 }, records: vec![record] });
         let frame = BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch };
         let mut bytes = a.write(FRAME_MAX, b.own_incarnation(), &frame).unwrap();
         let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());

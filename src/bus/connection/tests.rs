@@ -8,7 +8,7 @@ use std::thread;
 const SHORT: Duration = Duration::from_millis(300);
 
 /// Answers the first connection with this, after it has read something.
-fn server(says: impl FnOnce(TcpStream) + Send + 'static) -> BusInstanceAddress {
+fn server(says: impl FnOnce(TcpStream) + Send + 'static) -> RedisInstanceAddress {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -17,10 +17,10 @@ fn server(says: impl FnOnce(TcpStream) + Send + 'static) -> BusInstanceAddress {
         says(socket);
     });
     let urls = BusUrls::parse(&format!("redis://u:geheim@127.0.0.1:{port}")).unwrap();
-    BusInstanceAddress { url: urls.iter().next().unwrap().clone(), tls: None }
+    RedisInstanceAddress { url: urls.iter().next().unwrap().clone(), tls: None }
 }
 
-fn answers(bytes: &'static [u8]) -> BusInstanceAddress {
+fn answers(bytes: &'static [u8]) -> RedisInstanceAddress {
     server(move |mut socket| {
         socket.write_all(bytes).ok();
         // Until the other side goes.
@@ -28,7 +28,7 @@ fn answers(bytes: &'static [u8]) -> BusInstanceAddress {
     })
 }
 
-fn why(place: &BusInstanceAddress) -> String {
+fn why(place: &RedisInstanceAddress) -> String {
     let Err(fault) = BusConnection::open(place, SHORT) else { panic!("it is let in") };
     assert!(!fault.0.contains("geheim") && !fault.0.contains('\n'), "{fault}");
     fault.0
@@ -50,8 +50,10 @@ fn errors_never_contain_the_password() {
         assert!(why.starts_with(said), "{answer:?}: {why}");
     }
     assert_eq!(why(&server(drop)), "the connection was closed");
-    let nowhere =
-        |url: &str| BusInstanceAddress { url: BusUrls::parse(url).unwrap().iter().next().unwrap().clone(), tls: None };
+    let nowhere = |url: &str| RedisInstanceAddress {
+        url: BusUrls::parse(url).unwrap().iter().next().unwrap().clone(),
+        tls: None,
+    };
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     assert_eq!(why(&nowhere(&format!("redis://127.0.0.1:{free}"))), "nobody listens there");
     assert!(why(&nowhere("redis://no.such.host.invalid")).starts_with("the address of its host cannot be found"));

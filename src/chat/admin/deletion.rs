@@ -10,7 +10,7 @@
 use super::super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::super::answer::{BUSY, UNAVAILABLE};
 use super::super::contract::{
-    AdminAnswer, AdminJob, AdminJobOutcome, AdminTicket, CoreAction, ForcedLogoutCause, JobTicket, LogEvent,
+    AdminAnswer, AdminStoreJob, AdminStoreJobOutcome, AdminTicket, CoreAction, ForcedLogoutCause, JobTicket, LogEvent,
 };
 use super::super::deliveries::PushSaveState;
 use super::super::ids::DeliveryRef;
@@ -100,7 +100,7 @@ impl ChatCore {
     fn deletion_step(&mut self, user: UserName, out: &mut Vec<CoreAction>) {
         self.submit_admin(
             RunningAdminOp { user, step: AdminJobPurpose::Delete },
-            AdminJob::Delete { rows_max: ROWS_MAX },
+            AdminStoreJob::Delete { rows_max: ROWS_MAX },
             out,
         );
     }
@@ -108,7 +108,7 @@ impl ChatCore {
     pub(super) fn deletion_stepped(
         &mut self,
         user: &UserName,
-        outcome: Option<AdminJobOutcome>,
+        outcome: Option<AdminStoreJobOutcome>,
         out: &mut Vec<CoreAction>,
     ) {
         let Some(deletion) = self.admin.deletions.get_mut(user) else {
@@ -116,7 +116,7 @@ impl ChatCore {
         };
         let had_begun = deletion.is_account_gone;
         match outcome {
-            Some(AdminJobOutcome::Deleting { pairs }) => {
+            Some(AdminStoreJobOutcome::Deleting { pairs }) => {
                 deletion.is_account_gone = true;
                 for ticket in deletion.tickets.clone() {
                     self.extend_admin_deadline(ticket);
@@ -129,7 +129,7 @@ impl ChatCore {
                 }
                 self.step_later(user, if pairs.is_empty() { 1 } else { PAIRS_MS }, out);
             }
-            Some(AdminJobOutcome::Done) => {
+            Some(AdminStoreJobOutcome::Done) => {
                 // No answer about the steps before this last one has arrived. So pushes that were
                 // taken for the user may be saved after it.
                 let left_over = if had_begun { Vec::new() } else { self.unsaved_pushes_to(user) };
@@ -144,8 +144,8 @@ impl ChatCore {
                 self.deletion_ended(user, AdminAnswer::Done, out);
             }
             // The last step was done earlier, and its answer was lost.
-            Some(AdminJobOutcome::NoSuchUser) if had_begun => self.deletion_ended(user, AdminAnswer::Done, out),
-            Some(AdminJobOutcome::NoSuchUser) => self.deletion_ended(user, AdminAnswer::NoSuchUser, out),
+            Some(AdminStoreJobOutcome::NoSuchUser) if had_begun => self.deletion_ended(user, AdminAnswer::Done, out),
+            Some(AdminStoreJobOutcome::NoSuchUser) => self.deletion_ended(user, AdminAnswer::NoSuchUser, out),
             _ if had_begun => self.step_later(user, RETRY_MS, out),
             _ if deletion.tries_left > 0 => {
                 deletion.tries_left -= 1;

@@ -6,7 +6,7 @@
 //! deliveries of one body.
 
 use super::super::admin_op::{AdminJobPurpose, RunningAdminOp};
-use super::super::contract::{AdminAnswer, AdminJob, AdminJobOutcome, AdminTicket, CoreAction, LogEvent};
+use super::super::contract::{AdminAnswer, AdminStoreJob, AdminStoreJobOutcome, AdminTicket, CoreAction, LogEvent};
 use super::super::{ChatCore, ChatTimer};
 use super::answer_of;
 use crate::protocol::field::{MessageId, RESERVED_NAME, UserName, UserNameRef};
@@ -105,7 +105,7 @@ impl ChatCore {
 
     fn keep_notice(&mut self, ticket: Option<AdminTicket>, push: Push, out: &mut Vec<CoreAction>) {
         let (user, step) = (push.receiver.clone(), AdminJobPurpose::Notice { ticket, push: push.clone() });
-        self.submit_admin(RunningAdminOp { user, step }, AdminJob::Notice { push }, out);
+        self.submit_admin(RunningAdminOp { user, step }, AdminStoreJob::Notice { push }, out);
     }
 
     /// The store has answered, or (`None`) failed.
@@ -114,13 +114,13 @@ impl ChatCore {
         ticket: Option<AdminTicket>,
         user: UserName,
         push: Push,
-        outcome: Option<AdminJobOutcome>,
+        outcome: Option<AdminStoreJobOutcome>,
         out: &mut Vec<CoreAction>,
     ) {
         let receiver = self.users.retain_by_name(&user);
         match &outcome {
-            Some(AdminJobOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
-            Some(AdminJobOutcome::Full(quota)) => self.note_mailbox_full(user, *quota, out),
+            Some(AdminStoreJobOutcome::Done) => self.deliver_committed(push.clone(), receiver, out),
+            Some(AdminStoreJobOutcome::Full(quota)) => self.note_mailbox_full(user, *quota, out),
             // It may be in the store nevertheless. One of a notice to all is tried again.
             None if ticket.is_some() || self.notice_to_all(push.id()).is_none() => {
                 self.look_for(receiver, push.seq, out);
@@ -131,7 +131,7 @@ impl ChatCore {
         match ticket {
             Some(ticket) => {
                 let answer = match outcome {
-                    Some(AdminJobOutcome::Done) => AdminAnswer::Noticed { users: 1 },
+                    Some(AdminStoreJobOutcome::Done) => AdminAnswer::Noticed { users: 1 },
                     outcome => answer_of(outcome),
                 };
                 self.answer_admin(ticket, answer, out);
@@ -176,7 +176,7 @@ impl ChatCore {
                 NoticeToAllUsersStep::Read => {
                     to_all.reading = true;
                     let (after, user) = (to_all.last_name_read.clone(), to_all.system.clone());
-                    let job = AdminJob::Accounts { after, rows_max: NAMES_MAX };
+                    let job = AdminStoreJob::Accounts { after, rows_max: NAMES_MAX };
                     let step = AdminJobPurpose::Names { notice: to_all.body.id().into() };
                     self.submit_admin(RunningAdminOp { user, step }, job, out);
                 }
@@ -201,13 +201,18 @@ impl ChatCore {
         self.admin.notice_to_all.as_deref_mut().filter(|to_all| to_all.body.id() == id)
     }
 
-    pub(super) fn names_read(&mut self, notice: &str, outcome: Option<AdminJobOutcome>, out: &mut Vec<CoreAction>) {
+    pub(super) fn names_read(
+        &mut self,
+        notice: &str,
+        outcome: Option<AdminStoreJobOutcome>,
+        out: &mut Vec<CoreAction>,
+    ) {
         let Some(to_all) = self.notice_to_all(notice) else {
             return;
         };
         to_all.reading = false;
         match outcome {
-            Some(AdminJobOutcome::Accounts { names, has_more }) => {
+            Some(AdminStoreJobOutcome::Accounts { names, has_more }) => {
                 to_all.last_name_read = names.last().cloned().or(to_all.last_name_read.take());
                 (to_all.has_more_names, to_all.failures) = (has_more, 0);
                 to_all.names.extend(names);
@@ -217,14 +222,14 @@ impl ChatCore {
         }
     }
 
-    fn on_notice_saved(&mut self, push: Push, outcome: Option<AdminJobOutcome>, out: &mut Vec<CoreAction>) {
+    fn on_notice_saved(&mut self, push: Push, outcome: Option<AdminStoreJobOutcome>, out: &mut Vec<CoreAction>) {
         let Some(to_all) = self.notice_to_all(push.id()) else {
             return;
         };
         to_all.in_flight -= 1;
         match outcome {
             Some(outcome) => {
-                to_all.users += u64::from(outcome == AdminJobOutcome::Done);
+                to_all.users += u64::from(outcome == AdminStoreJobOutcome::Done);
                 to_all.failures = 0;
                 self.notice_on(out);
             }

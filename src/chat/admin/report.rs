@@ -3,8 +3,8 @@
 use super::super::ChatCore;
 use super::super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::super::contract::{
-    AdminAnswer, AdminJob, AdminJobOutcome, AdminTicket, CoreAction, MailboxPushSummary, PushState, PushStatusReport,
-    UserStatusReport,
+    AdminAnswer, AdminPushStatusReport, AdminReportPushState, AdminStoreJob, AdminStoreJobOutcome, AdminTicket,
+    AdminUserStatusReport, CoreAction, MailboxPushSummary,
 };
 use super::super::dedup::DedupKey;
 use super::super::deliveries::PushSaveState;
@@ -29,7 +29,7 @@ impl ChatCore {
         let list = self.users.find(user.as_str()).and_then(|user| self.users.get(user).list.as_ref());
         let unsaved = list.map_or_else(Vec::new, |list| list.mailbox.all().filter_map(unsaved).collect());
         let op = RunningAdminOp { user, step: AdminJobPurpose::Look { ticket, unsaved_seqs: unsaved } };
-        self.submit_admin(op, AdminJob::Look { rows_max: COUNTED_MAX }, out);
+        self.submit_admin(op, AdminStoreJob::Look { rows_max: COUNTED_MAX }, out);
     }
 
     pub(super) fn on_user_read(
@@ -37,16 +37,16 @@ impl ChatCore {
         ticket: AdminTicket,
         name: UserName,
         unsaved: &[u64],
-        outcome: Option<AdminJobOutcome>,
+        outcome: Option<AdminStoreJobOutcome>,
         out: &mut Vec<CoreAction>,
     ) {
         let answer = match outcome {
-            Some(AdminJobOutcome::Account { is_banned, seqs, has_more }) => {
+            Some(AdminStoreJobOutcome::Account { is_banned, seqs, has_more }) => {
                 // A save that failed may have been done nevertheless, and so may a deletion that is
                 // being retried.
                 let only_here = unsaved.iter().filter(|seq| seqs.binary_search(seq).is_err()).count();
                 let stored = seqs.iter().filter(|seq| !self.failed_push_deletions.contains(seq)).count();
-                let report = Box::new(UserStatusReport {
+                let report = Box::new(AdminUserStatusReport {
                     online: self.online_user(&name),
                     name,
                     waiting_pushes: (stored + only_here) as u64,
@@ -56,7 +56,7 @@ impl ChatCore {
                 });
                 return self.answer_about(ticket, report, out);
             }
-            Some(AdminJobOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
+            Some(AdminStoreJobOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
             _ => AdminAnswer::Failed,
         };
         self.answer_admin(ticket, answer, out);
@@ -80,7 +80,7 @@ impl ChatCore {
         after_seq: u64,
         out: &mut Vec<CoreAction>,
     ) {
-        let job = AdminJob::FindPushes { id: id.clone(), after_seq, rows_max: LOOKED_AT_MAX };
+        let job = AdminStoreJob::FindPushes { id: id.clone(), after_seq, rows_max: LOOKED_AT_MAX };
         self.submit_admin(RunningAdminOp { user, step: AdminJobPurpose::Find { ticket, id, found } }, job, out);
     }
 
@@ -89,10 +89,10 @@ impl ChatCore {
         ticket: AdminTicket,
         receiver: UserName,
         (id, mut found): (Box<str>, Vec<MailboxPushSummary>),
-        outcome: Option<AdminJobOutcome>,
+        outcome: Option<AdminStoreJobOutcome>,
         out: &mut Vec<CoreAction>,
     ) {
-        let Some(AdminJobOutcome::Found { pushes, next }) = outcome else {
+        let Some(AdminStoreJobOutcome::Found { pushes, next }) = outcome else {
             return self.answer_admin(ticket, AdminAnswer::Failed, out);
         };
         found.extend(pushes);
@@ -103,35 +103,42 @@ impl ChatCore {
             return self.find_pushes_behind(ticket, receiver, (id, found), after_seq, out);
         }
         let user = self.users.find(receiver.as_str());
-        let mut known: Vec<(u64, PushStatusReport)> =
+        let mut known: Vec<(u64, AdminPushStatusReport)> =
             user.map_or_else(Vec::new, |user| self.pushes_in_memory(user, &id));
         for MailboxPushSummary { seq, sender, kind, time_ms } in found {
             if let Some((_, report)) = known.iter_mut().find(|(known, _)| *known == seq) {
                 report.is_stored = true;
             } else if !self.failed_push_deletions.contains(&seq) {
-                let (kind, state) = (kind.word(), PushState::Waiting);
-                known.push((seq, PushStatusReport { sender, kind, time_ms, state, times_sent: 0, is_stored: true }));
+                let (kind, state) = (kind.word(), AdminReportPushState::Waiting);
+                known.push((
+                    seq,
+                    AdminPushStatusReport { sender, kind, time_ms, state, times_sent: 0, is_stored: true },
+                ));
             }
         }
-        known.sort_by_key(|(seq, report)| (report.state == PushState::Outstanding, *seq));
-        let mut reports: Vec<PushStatusReport> = known.into_iter().map(|(_, report)| report).collect();
+        known.sort_by_key(|(seq, report)| (report.state == AdminReportPushState::Outstanding, *seq));
+        let mut reports: Vec<AdminPushStatusReport> = known.into_iter().map(|(_, report)| report).collect();
         let acked = user.map_or_else(Vec::new, |user| self.acked_pushes(user, &id, &reports));
         reports.extend(acked);
         self.answer_admin(ticket, AdminAnswer::Pushes(reports), out);
     }
 
-    fn pushes_in_memory(&self, receiver: UserSlot, id: &str) -> Vec<(u64, PushStatusReport)> {
+    fn pushes_in_memory(&self, receiver: UserSlot, id: &str) -> Vec<(u64, AdminPushStatusReport)> {
         let Some(list) = &self.users.get(receiver).list else {
             return Vec::new();
         };
         let report = |delivery| {
             let found = self.deliveries.get(delivery).filter(|found| found.body.id() == id)?;
             let times_sent = list.cursor.times_sent(delivery, &self.deliveries);
-            let report = PushStatusReport {
+            let report = AdminPushStatusReport {
                 sender: UserName::new(found.body.sender()).ok()?,
                 kind: found.body.kind.word(),
                 time_ms: found.body.time_ms,
-                state: if times_sent.is_some() { PushState::Outstanding } else { PushState::Waiting },
+                state: if times_sent.is_some() {
+                    AdminReportPushState::Outstanding
+                } else {
+                    AdminReportPushState::Waiting
+                },
                 times_sent: times_sent.unwrap_or(0),
                 is_stored: found.save_state == PushSaveState::Done,
             };
@@ -142,7 +149,12 @@ impl ChatCore {
 
     /// The acked messages with this id that friends of the receiver sent. The friends of a receiver
     /// who is away are not in memory, so for such a receiver there are none.
-    fn acked_pushes(&self, receiver: UserSlot, id: &str, waiting: &[PushStatusReport]) -> Vec<PushStatusReport> {
+    fn acked_pushes(
+        &self,
+        receiver: UserSlot,
+        id: &str,
+        waiting: &[AdminPushStatusReport],
+    ) -> Vec<AdminPushStatusReport> {
         let receiver = self.users.get(receiver);
         let key = DedupKey::of(self.users.hash(receiver.name.as_str()), id);
         let oldest_ms = self.now.mono_ms.saturating_sub(self.rules.dedup_age_ms);
@@ -150,16 +162,16 @@ impl ChatCore {
             let friend = self.users.get(friend);
             let at_ms = friend.dedup.as_ref()?.sent_ms(key, oldest_ms)?;
             let is_acked = !waiting.iter().any(|push| push.kind == "message" && push.sender == friend.name);
-            is_acked.then(|| PushStatusReport {
+            is_acked.then(|| AdminPushStatusReport {
                 sender: friend.name.clone(),
                 kind: PushKind::Message.word(),
                 time_ms: self.now.wall_ms.saturating_sub(self.now.mono_ms - at_ms),
-                state: PushState::Acked,
+                state: AdminReportPushState::Acked,
                 times_sent: 0,
                 is_stored: false,
             })
         });
-        let mut acked: Vec<PushStatusReport> = acked.collect();
+        let mut acked: Vec<AdminPushStatusReport> = acked.collect();
         acked.sort_by(|one, other| one.sender.cmp(&other.sender));
         acked
     }

@@ -7,7 +7,7 @@ use super::super::contract::CoreAction;
 use super::super::{ChatCore, ChatTimer};
 use super::contract::{BusFrame, BusRecord, NodeId, NodeIncarnation, NodeLinkReport, NodeMessage};
 use super::foreign::PushesFromOtherNodes;
-use super::link::{NodeRecordLink, RECORD_BYTES_MAX};
+use super::link::{RECORD_BYTES_MAX, ReliableNodeLink};
 use super::remote_receivers::RemoteReceiverTable;
 use super::{ClusterState, IncarnationState};
 use crate::protocol::field::UserName;
@@ -21,7 +21,7 @@ const FRAME_BYTES: usize = 128;
 pub(super) struct ClusterBusState {
     /// The bus can publish.
     can_publish: bool,
-    links: BTreeMap<NodeId, (NodeIncarnation, NodeRecordLink)>,
+    links: BTreeMap<NodeId, (NodeIncarnation, ReliableNodeLink)>,
     last_epoch: u64,
     /// Frames that wait for a view which is still to be read.
     waiting_frames: VecDeque<(NodeIncarnation, BusFrame)>,
@@ -52,19 +52,19 @@ impl ClusterBusState {
     }
 
     /// The link to this incarnation of a node.
-    fn link(&mut self, to: NodeIncarnation) -> &mut NodeRecordLink {
-        let entry = self.links.entry(to.node).or_insert_with(|| (to, NodeRecordLink::default()));
+    fn link(&mut self, to: NodeIncarnation) -> &mut ReliableNodeLink {
+        let entry = self.links.entry(to.node).or_insert_with(|| (to, ReliableNodeLink::default()));
         if entry.0 != to {
             // The view must have it first. The records that were kept for the earlier
             // incarnation are of no use to this one.
             debug_assert!(false, "links of the dead are removed with them");
-            *entry = (to, NodeRecordLink::default());
+            *entry = (to, ReliableNodeLink::default());
         }
         &mut entry.1
     }
 
     /// The same; it also begins to send, unless the bus is away.
-    fn open_link(&mut self, to: NodeIncarnation) -> &mut NodeRecordLink {
+    fn open_link(&mut self, to: NodeIncarnation) -> &mut ReliableNodeLink {
         let (works, mut last_epoch) = (self.can_publish, self.last_epoch);
         let link = self.link(to);
         if works {
@@ -86,7 +86,10 @@ impl ClusterBusState {
     }
 
     /// The links to other nodes than this one.
-    pub(super) fn links_except(&self, to: NodeIncarnation) -> impl Iterator<Item = (NodeIncarnation, &NodeRecordLink)> {
+    pub(super) fn links_except(
+        &self,
+        to: NodeIncarnation,
+    ) -> impl Iterator<Item = (NodeIncarnation, &ReliableNodeLink)> {
         self.links.values().filter(move |(at, _)| *at != to).map(|(at, link)| (*at, link))
     }
 
@@ -414,7 +417,7 @@ impl ChatCore {
         let Some(bus) = &mut cluster.bus else { return };
         bus.foreign.retain_live_takers(lives);
         let dead: Vec<NodeIncarnation> = bus.links.values().map(|(to, _)| *to).filter(|to| !lives(to)).collect();
-        let removed: Vec<NodeRecordLink> =
+        let removed: Vec<ReliableNodeLink> =
             dead.iter().filter_map(|dead| Some(bus.links.remove(&dead.node)?.1)).collect();
         let ownerless = bus.remote_receivers.receivers_on_dead_nodes(lives);
         for mut link in removed {

@@ -13,10 +13,10 @@ use super::super::job::JobPurpose;
 use super::super::log_in::LoadedLoginData;
 use super::super::login_stage::{LoginEvent, LoginInProgress};
 use super::contract::{
-    ClusterJobOutcome, ClusterStoreJob, HandoverDedupEntry, HandoverDirtyReceivers, NodeId, NodeIncarnation,
+    ClusterStoreJob, ClusterStoreJobOutcome, HandedOverDirtyReceivers, HandoverDedupEntry, NodeId, NodeIncarnation,
     NodeMessage, UserHandoverData, UserOwner,
 };
-use super::figures::OwnershipClaimOutcome;
+use super::figures::UserReleaseWaitOutcome;
 use super::{ClusterState, IncarnationState, RETRY_MS, step_count};
 use crate::protocol::field::UserName;
 
@@ -25,7 +25,7 @@ const ASK_AGAIN_MS: u64 = RETRY_MS / 2;
 
 /// A log-in that waits for the whereabouts of its user.
 #[derive(Debug)]
-pub(super) struct LoginOwnershipClaim {
+pub(super) struct LoginAwaitingUserRelease {
     /// The serial, by which the other node names it.
     serial: u64,
     /// In the state `Claiming`.
@@ -38,7 +38,7 @@ pub(super) struct LoginOwnershipClaim {
     is_free: bool,
 }
 
-impl LoginOwnershipClaim {
+impl LoginAwaitingUserRelease {
     #[cfg(debug_assertions)]
     pub(super) fn login(&self) -> LoginStageTicket {
         self.login
@@ -51,12 +51,12 @@ impl LoginOwnershipClaim {
 }
 
 impl ClusterState {
-    fn insert_claim(&mut self, user: UserSlot, claim: LoginOwnershipClaim) {
+    fn insert_claim(&mut self, user: UserSlot, claim: LoginAwaitingUserRelease) {
         self.claims_at.extend(claim.node().map(|node| (node, user)));
         self.claims.insert(user, claim);
     }
 
-    fn remove_claim(&mut self, user: UserSlot) -> Option<LoginOwnershipClaim> {
+    fn remove_claim(&mut self, user: UserSlot) -> Option<LoginAwaitingUserRelease> {
         let claim = self.claims.remove(&user)?;
         if let Some(node) = claim.node() {
             self.claims_at.remove(&(node, user));
@@ -70,14 +70,14 @@ impl ChatCore {
     pub(in super::super) fn read_for_login(
         &mut self,
         login: LoginStageTicket,
-        outcome: ClusterJobOutcome,
+        outcome: ClusterStoreJobOutcome,
     ) -> (LoginEvent, Option<LoadedLoginData>) {
         match outcome {
-            ClusterJobOutcome::Loaded { epoch, friends, page } => match self.must_claim(login, epoch) {
+            ClusterStoreJobOutcome::Loaded { epoch, friends, page } => match self.must_claim(login, epoch) {
                 Some(owner) => (LoginEvent::Elsewhere(owner), None),
                 None => (LoginEvent::Loaded, Some(LoadedLoginData { friends, page, epoch })),
             },
-            ClusterJobOutcome::Elsewhere(owner) => (LoginEvent::Elsewhere(owner), None),
+            ClusterStoreJobOutcome::Elsewhere(owner) => (LoginEvent::Elsewhere(owner), None),
             other => {
                 debug_assert!(false, "a log-in came back as {other:?}");
                 (LoginEvent::Failed { refused: false }, None)
@@ -109,7 +109,7 @@ impl ChatCore {
         cluster.last_claim += 1;
         cluster.totals.claims_begun += 1;
         let (serial, began_ms) = (cluster.last_claim, self.now.mono_ms);
-        let claim = LoginOwnershipClaim { serial, login, owner, asked_owner: None, began_ms, is_free: false };
+        let claim = LoginAwaitingUserRelease { serial, login, owner, asked_owner: None, began_ms, is_free: false };
         cluster.claims_to_ask.push_back((self.now.mono_ms + ASK_AGAIN_MS, user, claim.serial));
         cluster.insert_claim(user, claim);
         self.arm_cluster();
@@ -124,22 +124,22 @@ impl ChatCore {
         let is_awaited = self.logins.get(claim.login).is_some_and(|one| self.is_awaited(one.request));
         let waited_ms = self.now.mono_ms - claim.began_ms;
         if !is_awaited {
-            self.count_cluster(|totals| totals.claim_ended(OwnershipClaimOutcome::Dropped, waited_ms));
+            self.count_cluster(|totals| totals.claim_ended(UserReleaseWaitOutcome::Dropped, waited_ms));
             return self.login_event(claim.login, LoginEvent::Dropped, out);
         }
         let Some(cluster) = &mut self.cluster else { return };
         let mut asks = None;
         let floor = match claim.owner.incarnation.map(|at| (at, cluster.life(at))) {
-            None | Some((_, IncarnationState::Me)) => Some((claim.owner.floor, OwnershipClaimOutcome::Unowned)),
+            None | Some((_, IncarnationState::Me)) => Some((claim.owner.floor, UserReleaseWaitOutcome::Unowned)),
             // An earlier incarnation of this node: this one began above its limit. The present
             // limit is that of this incarnation, which no push may exceed.
             Some((at, IncarnationState::Dead { .. })) if at.node == cluster.me.node => {
-                Some((claim.owner.floor, OwnershipClaimOutcome::Unowned))
+                Some((claim.owner.floor, UserReleaseWaitOutcome::Unowned))
             }
             Some((_, IncarnationState::Dead { hlc_limit })) => {
-                Some((claim.owner.floor.max(hlc_limit), OwnershipClaimOutcome::Fenced))
+                Some((claim.owner.floor.max(hlc_limit), UserReleaseWaitOutcome::Fenced))
             }
-            Some(_) if claim.is_free => Some((claim.owner.floor, OwnershipClaimOutcome::Released)),
+            Some(_) if claim.is_free => Some((claim.owner.floor, UserReleaseWaitOutcome::Released)),
             Some((at, IncarnationState::Lives)) => {
                 if claim.asked_owner.replace(at) != Some(at) {
                     let user = self.users.get(user).name.clone();
@@ -209,7 +209,7 @@ impl ChatCore {
     /// lists of those who are here are read. The owners of the others are told by the node that
     /// took the pushes; this node only remembers them until that is certain. So a user who moves
     /// from node to node costs no read of an owner.
-    fn take_over_dirty(&mut self, sender: UserSlot, mut dirty: HandoverDirtyReceivers, out: &mut Vec<CoreAction>) {
+    fn take_over_dirty(&mut self, sender: UserSlot, mut dirty: HandedOverDirtyReceivers, out: &mut Vec<CoreAction>) {
         let find = |name: &UserName| self.users.find(name.as_str());
         let known: Vec<UserSlot> = dirty.listed.iter().filter_map(find).collect();
         dirty.listed.retain(|name| !find(name).is_some_and(|receiver| self.users.is_here(receiver)));
@@ -281,7 +281,7 @@ impl ChatCore {
         if let Some(owner) = Self::owner_in(outcome)
             && let Some(claim) = cluster.remove_claim(user)
         {
-            cluster.insert_claim(user, LoginOwnershipClaim { owner, asked_owner: None, ..claim });
+            cluster.insert_claim(user, LoginAwaitingUserRelease { owner, asked_owner: None, ..claim });
         }
         self.consider_claim(user, out);
     }

@@ -305,14 +305,14 @@ pub struct UserHandoverData {
     pub clock: u64,
     /// The receivers for whom messages of the user may have been saved without telling their
     /// owners.
-    pub dirty: HandoverDirtyReceivers,
+    pub dirty: HandedOverDirtyReceivers,
     /// The user's dedup window, the oldest message first.
     pub window: Vec<HandoverDedupEntry>,
 }
 
 /// The receivers who are dirty for a user who is handed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HandoverDirtyReceivers {
+pub struct HandedOverDirtyReceivers {
     /// Those who are known.
     pub listed: Vec<UserName>,
     /// There may be others. The next node of the user was told by `RecordsMissed` to read
@@ -339,16 +339,16 @@ pub struct BusFrame {
     /// The number of the sender's view.
     pub view: u64,
     /// The sender has taken the receiver's records up to this position. It may repeat this.
-    pub confirmed_batch: Option<LinkBatchNumber>,
+    pub confirmed_batch: Option<NodeLinkBatchNumber>,
     /// The sender misses records of this epoch of the receiver's link: begin another epoch.
     pub refused_epoch: Option<u64>,
     /// Records of the sender's own link. Only these must be taken in order.
-    pub batch: Option<LinkBatch>,
+    pub batch: Option<NodeLinkBatch>,
 }
 
 /// A position in one direction of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LinkBatchNumber {
+pub struct NodeLinkBatchNumber {
     /// The epoch of the link, from 1 on. Within one incarnation all links together use each epoch
     /// once, in ascending order.
     pub link: u64,
@@ -358,9 +358,9 @@ pub struct LinkBatchNumber {
 
 /// Records that are taken together, in this order, and only after the preceding batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkBatch {
+pub struct NodeLinkBatch {
     /// The position of the batch.
-    pub position: LinkBatchNumber,
+    pub position: NodeLinkBatchNumber,
     /// The records. The first batch of an epoch may have none: it only asks for a confirmation.
     pub records: Vec<BusRecord>,
 }
@@ -441,13 +441,14 @@ impl NodeMessage {
 #[derive(Clone, Debug)]
 pub enum ClusterStoreJob {
     /// Reads the owner of the user. The read sees all commits that were answered before. →
-    /// [`ClusterJobOutcome::Owner`]
+    /// [`ClusterStoreJobOutcome::Owner`]
     Owner,
     /// Makes this node the owner, if the whereabouts still have this epoch. After that commit, it
     /// reads the friends and the first page. It also succeeds if an earlier try of this incarnation
     /// has made this node the owner (`incarnation` is this one and `epoch` is one greater). The
-    /// account may be banned or deleted by now, as for `Load`. → [`ClusterJobOutcome::Loaded`],
-    /// [`ClusterJobOutcome::Elsewhere`], `Banned` or `Unproven`
+    /// account may be banned or deleted by now, as for `Load`. →
+    /// [`ClusterStoreJobOutcome::Loaded`], [`ClusterStoreJobOutcome::Elsewhere`], `Banned` or
+    /// `Unproven`
     Claim {
         /// The epoch of the whereabouts that was read.
         epoch: u64,
@@ -484,7 +485,7 @@ impl ClusterStoreJob {
 
 /// An outcome that only a node of a cluster gets.
 #[derive(Clone, Debug)]
-pub enum ClusterJobOutcome {
+pub enum ClusterStoreJobOutcome {
     /// The outcome of `ClusterStoreJob::Owner`.
     Owner(UserOwner),
     /// The outcome of `SavePush` in a cluster, instead of `Saved` and `Duplicate`: the push is

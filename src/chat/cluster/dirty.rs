@@ -7,7 +7,7 @@ use super::super::contract::CoreAction;
 use super::super::ids::UserSlot;
 use super::super::users::Users;
 use super::ClusterState;
-use super::contract::{HandoverDirtyReceivers, NodeIncarnation, NodeMessage};
+use super::contract::{HandedOverDirtyReceivers, NodeIncarnation, NodeMessage};
 use super::step_count;
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -162,9 +162,9 @@ impl ChatCore {
         sender: UserSlot,
         to: NodeIncarnation,
         out: &mut Vec<CoreAction>,
-    ) -> HandoverDirtyReceivers {
+    ) -> HandedOverDirtyReceivers {
         let (now_ms, hash) = (self.now.mono_ms, self.users.hash(self.users.get(sender).name.as_str()));
-        let Some(cluster) = &mut self.cluster else { return HandoverDirtyReceivers::default() };
+        let Some(cluster) = &mut self.cluster else { return HandedOverDirtyReceivers::default() };
         cluster.remove_told_losses(now_ms);
         let (inherited, loss) = cluster.inherited.of(hash, now_ms);
         let own = cluster.dirty_of(sender, &self.users, to);
@@ -176,12 +176,12 @@ impl ChatCore {
             if listed.len() <= HANDED_OVER_MAX {
                 // If there are others, this next node reads everything. The one after it may not.
                 let has_unlisted = has_lost_pairs || inherited.has_unlisted;
-                return HandoverDirtyReceivers { listed: listed.into_iter().collect(), has_unlisted, age_ms };
+                return HandedOverDirtyReceivers { listed: listed.into_iter().collect(), has_unlisted, age_ms };
             }
         }
         cluster.dirty.mark_node_informed(to);
         self.send_record(to, NodeMessage::RecordsMissed, out);
-        HandoverDirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms }
+        HandedOverDirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::chat::ChatCore;
 
 /// Why a log-in that waited for another node waits no longer.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum OwnershipClaimOutcome {
+pub(super) enum UserReleaseWaitOutcome {
     /// The other node has released the user.
     Released,
     /// The other node's life was over.
@@ -18,12 +18,12 @@ pub(super) enum OwnershipClaimOutcome {
 
 impl ClusterCounters {
     /// Counts a log-in that has waited `after_ms` for another node.
-    pub(super) fn claim_ended(&mut self, how: OwnershipClaimOutcome, after_ms: u64) {
+    pub(super) fn claim_ended(&mut self, how: UserReleaseWaitOutcome, after_ms: u64) {
         let count = match how {
-            OwnershipClaimOutcome::Released => &mut self.claims_released,
-            OwnershipClaimOutcome::Fenced => &mut self.claims_fenced,
-            OwnershipClaimOutcome::Unowned => &mut self.claims_unowned,
-            OwnershipClaimOutcome::Dropped => {
+            UserReleaseWaitOutcome::Released => &mut self.claims_released,
+            UserReleaseWaitOutcome::Fenced => &mut self.claims_fenced,
+            UserReleaseWaitOutcome::Unowned => &mut self.claims_unowned,
+            UserReleaseWaitOutcome::Dropped => {
                 self.claims_dropped += 1;
                 return;
             }

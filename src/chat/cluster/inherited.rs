@@ -2,7 +2,7 @@
 //! owners. If the sender moves on before all owners certainly know, the next node must learn of
 //! these receivers, too.
 
-use super::contract::HandoverDirtyReceivers;
+use super::contract::HandedOverDirtyReceivers;
 use crate::protocol::field::UserName;
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,7 +21,7 @@ const RECEIVER_BYTES: usize = 320;
 
 /// The receivers of one sender.
 #[derive(Debug)]
-struct ArrivedSenderDirtyReceivers {
+struct DirtyReceiversOfMovedSender {
     /// All of them had become dirty by this time.
     since_ms: u64,
     listed: Vec<UserName>,
@@ -31,9 +31,9 @@ struct ArrivedSenderDirtyReceivers {
 
 /// The receivers of all senders who came here.
 #[derive(Debug, Default)]
-pub(super) struct DirtyReceiversOfArrivedSenders {
+pub(super) struct DirtyReceiversOfMovedSenders {
     /// By the hash of the sender's name. Never iterated, since its order is random.
-    by_sender: HashMap<u64, ArrivedSenderDirtyReceivers>,
+    by_sender: HashMap<u64, DirtyReceiversOfMovedSender>,
     /// The senders in the order of `since_ms`.
     by_time: BTreeSet<(u64, u64)>,
     /// The number of receivers.
@@ -42,19 +42,19 @@ pub(super) struct DirtyReceiversOfArrivedSenders {
     omitted_since_ms: Option<u64>,
 }
 
-impl DirtyReceiversOfArrivedSenders {
+impl DirtyReceiversOfMovedSenders {
     /// A sender has moved here. The receivers that this node knew before are replaced, because the
     /// former node knew them, too. If some receivers are not listed, `loss` is the number of this
     /// loss. Returns `false` if there is no room: then any sender may have receivers that this node
     /// does not know.
-    pub(super) fn insert(&mut self, sender: u64, dirty: HandoverDirtyReceivers, loss: u64, now_ms: u64) -> bool {
+    pub(super) fn insert(&mut self, sender: u64, dirty: HandedOverDirtyReceivers, loss: u64, now_ms: u64) -> bool {
         while let Some(&(since_ms, settled)) = self.by_time.first()
             && since_ms + SETTLED_AFTER_MS <= now_ms
         {
             self.remove(settled);
         }
         self.remove(sender);
-        let HandoverDirtyReceivers { listed, has_unlisted, age_ms } = dirty;
+        let HandedOverDirtyReceivers { listed, has_unlisted, age_ms } = dirty;
         let has_unlisted = has_unlisted && age_ms < UNLISTED_SETTLED_AFTER_MS;
         if age_ms >= SETTLED_AFTER_MS || (listed.is_empty() && !has_unlisted) {
             return true;
@@ -67,7 +67,7 @@ impl DirtyReceiversOfArrivedSenders {
         self.listed += listed.len();
         self.by_time.insert((since_ms, sender));
         let loss = has_unlisted.then_some(loss);
-        self.by_sender.insert(sender, ArrivedSenderDirtyReceivers { since_ms, listed, loss });
+        self.by_sender.insert(sender, DirtyReceiversOfMovedSender { since_ms, listed, loss });
         true
     }
 
@@ -80,15 +80,15 @@ impl DirtyReceiversOfArrivedSenders {
 
     /// The receivers of this sender whose owners may not know yet. If some are not listed, also the
     /// number of the loss; otherwise 0.
-    pub(super) fn of(&self, sender: u64, now_ms: u64) -> (HandoverDirtyReceivers, u64) {
-        let is_open = |inherited: &&ArrivedSenderDirtyReceivers| inherited.since_ms + SETTLED_AFTER_MS > now_ms;
+    pub(super) fn of(&self, sender: u64, now_ms: u64) -> (HandedOverDirtyReceivers, u64) {
+        let is_open = |inherited: &&DirtyReceiversOfMovedSender| inherited.since_ms + SETTLED_AFTER_MS > now_ms;
         let Some(inherited) = self.by_sender.get(&sender).filter(is_open) else {
-            return (HandoverDirtyReceivers::default(), 0);
+            return (HandedOverDirtyReceivers::default(), 0);
         };
         let age_ms = now_ms - inherited.since_ms;
         let loss = inherited.loss.filter(|_| age_ms < UNLISTED_SETTLED_AFTER_MS);
         let listed = inherited.listed.clone();
-        (HandoverDirtyReceivers { listed, has_unlisted: loss.is_some(), age_ms }, loss.unwrap_or(0))
+        (HandedOverDirtyReceivers { listed, has_unlisted: loss.is_some(), age_ms }, loss.unwrap_or(0))
     }
 
     /// May there be a sender whose receivers this node does not know, because there was no room?
@@ -114,16 +114,16 @@ impl DirtyReceiversOfArrivedSenders {
 mod tests {
     use super::*;
 
-    fn dirty(listed: usize, has_unlisted: bool, age_ms: u64) -> HandoverDirtyReceivers {
+    fn dirty(listed: usize, has_unlisted: bool, age_ms: u64) -> HandedOverDirtyReceivers {
         let listed = (0..listed).map(|n| UserName::new(&format!("user{n}")).unwrap()).collect();
-        HandoverDirtyReceivers { listed, has_unlisted, age_ms }
+        HandedOverDirtyReceivers { listed, has_unlisted, age_ms }
     }
 
     #[test]
     fn receivers_are_kept_until_their_owners_know() {
         const LATE_MS: u64 = 100_000 + SETTLED_AFTER_MS - 5_000;
-        let mut inherited = DirtyReceiversOfArrivedSenders::default();
-        let nothing = (HandoverDirtyReceivers::default(), 0);
+        let mut inherited = DirtyReceiversOfMovedSenders::default();
+        let nothing = (HandedOverDirtyReceivers::default(), 0);
         assert!(inherited.insert(1, dirty(2, true, 5_000), 7, 100_000));
         assert_eq!(inherited.of(1, 101_000), (dirty(2, true, 6_000), 7));
         assert_eq!(inherited.of(2, 101_000), nothing);
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn without_room_any_sender_may_have_unknown_receivers_for_a_while() {
-        let mut inherited = DirtyReceiversOfArrivedSenders::default();
+        let mut inherited = DirtyReceiversOfMovedSenders::default();
         let senders = (0..).take_while(|&sender| inherited.insert(sender, dirty(9, false, 0), 0, 100_000)).count();
         assert_eq!(senders, KEPT_MAX / 10);
         let bytes = inherited.memory_bytes();

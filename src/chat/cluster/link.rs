@@ -8,9 +8,10 @@
 //! Pushes are not kept: the node that hands a push over saves it when the epoch ends.
 
 use super::contract::{
-    BATCH_BYTES_MAX, BusFrame, BusRecord, LinkBatch, LinkBatchNumber, NodeIncarnation, NodeLinkReport, NodeMessage,
+    BATCH_BYTES_MAX, BusFrame, BusRecord, NodeIncarnation, NodeLinkBatch, NodeLinkBatchNumber, NodeLinkReport,
+    NodeMessage,
 };
-use super::unconfirmed_rereads::UnconfirmedRereadOrders;
+use super::unconfirmed_rereads::UnconfirmedRereadNotices;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::collections::{BTreeMap, VecDeque};
@@ -36,7 +37,7 @@ const KEPT_BYTES: usize = 96;
 
 /// A record that must arrive.
 #[derive(Debug)]
-struct UnconfirmedLinkRecord {
+struct UnconfirmedNodeLinkRecord {
     record: BusRecord,
     bytes: usize,
     /// The time when it was given to the link. For a `Look` into which later ones were folded: when
@@ -49,7 +50,7 @@ struct UnconfirmedLinkRecord {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct UnconfirmedLinkBatch {
+struct UnconfirmedNodeLinkBatch {
     number: u64,
     sent_ms: u64,
     bytes: usize,
@@ -68,7 +69,7 @@ enum QueuedLinkItem {
 
 /// The records that a link has given up.
 #[derive(Debug, Default)]
-pub(super) struct AbandonedLinkRecords {
+pub(super) struct AbandonedNodeLinkRecords {
     /// In the order in which they were given to the link.
     pub(super) records: Vec<NodeMessage>,
 }
@@ -86,21 +87,21 @@ pub(super) struct NodeLinkReceiveResult {
 
 /// Both directions between two incarnations.
 #[derive(Debug, Default)]
-pub(super) struct NodeRecordLink {
+pub(super) struct ReliableNodeLink {
     /// The epoch of the outgoing direction; 0 while nothing was sent yet.
     epoch: u64,
     /// The number of the last batch that was sent.
     number: u64,
     /// A batch of this epoch was confirmed.
     is_up: bool,
-    unconfirmed: VecDeque<UnconfirmedLinkBatch>,
+    unconfirmed: VecDeque<UnconfirmedNodeLinkBatch>,
     waiting: Vec<QueuedLinkItem>,
     waiting_bytes: usize,
     unconfirmed_bytes: usize,
-    kept: BTreeMap<u64, UnconfirmedLinkRecord>,
+    kept: BTreeMap<u64, UnconfirmedNodeLinkRecord>,
     kept_bytes: usize,
     last_serial: u64,
-    looks: UnconfirmedRereadOrders,
+    looks: UnconfirmedRereadNotices,
     /// The serial of the last record that told the other node to read everything; 0: there was
     /// none.
     missed_serial: u64,
@@ -115,7 +116,7 @@ pub(super) struct NodeRecordLink {
     open_at_ms: Option<u64>,
     open_again_ms: u64,
     /// The incoming direction: the last batch that was taken.
-    taken: Option<LinkBatchNumber>,
+    taken: Option<NodeLinkBatchNumber>,
     /// The latest time for its confirmation.
     confirm_ms: Option<u64>,
     /// An epoch of the incoming direction that is to be refused.
@@ -126,7 +127,7 @@ pub(super) struct NodeRecordLink {
     received_ms: Option<u64>,
 }
 
-impl NodeRecordLink {
+impl ReliableNodeLink {
     /// May pushes be handed over?
     pub(super) fn is_up(&self) -> bool {
         self.is_up
@@ -143,7 +144,7 @@ impl NodeRecordLink {
         self.waiting_bytes
             + self.kept_bytes
             + self.looks.memory_bytes()
-            + self.unconfirmed.len() * size_of::<UnconfirmedLinkBatch>()
+            + self.unconfirmed.len() * size_of::<UnconfirmedNodeLinkBatch>()
     }
 
     /// The part of it that other nodes have not confirmed.
@@ -232,7 +233,7 @@ impl NodeRecordLink {
             _ => self.barrier = serial,
         }
         let bytes = record.weight_bytes() + KEPT_BYTES;
-        self.kept.insert(serial, UnconfirmedLinkRecord { record, bytes, said_ms, number: 0, is_written: false });
+        self.kept.insert(serial, UnconfirmedNodeLinkRecord { record, bytes, said_ms, number: 0, is_written: false });
         self.oldest_unwritten_ms = self.oldest_unwritten_ms.into_iter().chain([said_ms]).min();
         self.kept_bytes += bytes;
         if self.epoch > 0 {
@@ -262,7 +263,7 @@ impl NodeRecordLink {
         !self.unconfirmed.is_empty() || !self.waiting.is_empty()
     }
 
-    fn remove_kept(&mut self, serial: u64) -> Option<UnconfirmedLinkRecord> {
+    fn remove_kept(&mut self, serial: u64) -> Option<UnconfirmedNodeLinkRecord> {
         let kept = self.kept.remove(&serial)?;
         self.kept_bytes -= kept.bytes;
         if kept.number == 0 {
@@ -275,7 +276,7 @@ impl NodeRecordLink {
     }
 
     /// Gives up all kept records: there are too many of them, or their receiver is dead.
-    pub(super) fn give_up(&mut self) -> AbandonedLinkRecords {
+    pub(super) fn give_up(&mut self) -> AbandonedNodeLinkRecords {
         self.looks.clear();
         self.kept_bytes = 0;
         let kept = std::mem::take(&mut self.kept).into_values();
@@ -283,7 +284,7 @@ impl NodeRecordLink {
             BusRecord::Record(record) => Some(record),
             BusRecord::Begin { .. } | BusRecord::Push { .. } => None,
         });
-        AbandonedLinkRecords { records: records.collect() }
+        AbandonedNodeLinkRecords { records: records.collect() }
     }
 
     /// Ends the epoch. The caller puts all receivers of this node into the state Stored. The next
@@ -355,7 +356,7 @@ impl NodeRecordLink {
             return for_inbox;
         }
         let unwritten = self.kept.range_mut(self.written_below_serial..);
-        let is_due = |kept: &UnconfirmedLinkRecord| !kept.is_written && kept.said_ms + after_ms <= now_ms;
+        let is_due = |kept: &UnconfirmedNodeLinkRecord| !kept.is_written && kept.said_ms + after_ms <= now_ms;
         let last_due = unwritten.filter(|(_, kept)| is_due(kept)).map(|(serial, _)| *serial).last();
         if let Some(last_due) = last_due {
             for kept in self.kept.range_mut(self.written_below_serial..=last_due).map(|(_, kept)| kept) {
@@ -401,11 +402,11 @@ impl NodeRecordLink {
         std::iter::once(first).chain(rest).collect()
     }
 
-    fn batches(&mut self, now_ms: u64) -> Vec<LinkBatch> {
+    fn batches(&mut self, now_ms: u64) -> Vec<NodeLinkBatch> {
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
         let is_first = self.epoch > 0 && self.number == 0;
-        let mut batches: Vec<(LinkBatch, usize)> = Vec::new();
+        let mut batches: Vec<(NodeLinkBatch, usize)> = Vec::new();
         if self.epoch == 0 || (waiting.is_empty() && !is_first) {
             return Vec::new();
         }
@@ -432,7 +433,7 @@ impl NodeRecordLink {
         }
         for (batch, bytes) in &batches {
             self.unconfirmed_bytes += bytes;
-            self.unconfirmed.push_back(UnconfirmedLinkBatch {
+            self.unconfirmed.push_back(UnconfirmedNodeLinkBatch {
                 number: batch.position.number,
                 sent_ms: now_ms,
                 bytes: *bytes,
@@ -441,10 +442,10 @@ impl NodeRecordLink {
         batches.into_iter().map(|(batch, _)| batch).collect()
     }
 
-    fn next_batch(&mut self, batches: &mut Vec<(LinkBatch, usize)>) {
+    fn next_batch(&mut self, batches: &mut Vec<(NodeLinkBatch, usize)>) {
         self.number += 1;
-        let place = LinkBatchNumber { link: self.epoch, number: self.number };
-        batches.push((LinkBatch { position: place, records: Vec::new() }, 0));
+        let place = NodeLinkBatchNumber { link: self.epoch, number: self.number };
+        batches.push((NodeLinkBatch { position: place, records: Vec::new() }, 0));
     }
 
     /// A frame of the other node has arrived.
@@ -470,7 +471,7 @@ impl NodeRecordLink {
             self.unconfirmed_bytes -= oldest.bytes;
             self.unconfirmed.pop_front();
         }
-        let is_done = |kept: &UnconfirmedLinkRecord| kept.number > 0 && kept.number <= number;
+        let is_done = |kept: &UnconfirmedNodeLinkRecord| kept.number > 0 && kept.number <= number;
         while let Some((&serial, kept)) = self.kept.first_key_value()
             && is_done(kept)
         {
@@ -483,7 +484,7 @@ impl NodeRecordLink {
         !std::mem::replace(&mut self.is_up, true)
     }
 
-    fn take(&mut self, LinkBatch { position, records }: LinkBatch, now_ms: u64) -> Vec<BusRecord> {
+    fn take(&mut self, NodeLinkBatch { position, records }: NodeLinkBatch, now_ms: u64) -> Vec<BusRecord> {
         let taken = self.taken.filter(|taken| taken.link >= position.link);
         let next = taken.map_or(1, |taken| if taken.link == position.link { taken.number + 1 } else { u64::MAX });
         if position.number == next {

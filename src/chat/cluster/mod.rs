@@ -70,7 +70,7 @@ mod view_changes;
 
 pub(super) use forced_logouts::ForcedLogoutRequester;
 pub(super) use owner_notices::OwnerRereadParts;
-pub(super) use presence::PresenceReportReason;
+pub(super) use presence::NodePresenceReportReason;
 pub(super) use questions::AdminReportAwaitingNode;
 
 /// The time after which a failed or unanswered operation is tried again.
@@ -86,7 +86,7 @@ pub(super) struct ClusterState {
     /// The epochs of the whereabouts of users who are here. Never walked through.
     epochs: HashMap<UserSlot, u64>,
     /// Log-ins of users who belong to another node. Their state is loading.
-    claims: BTreeMap<UserSlot, claims::LoginOwnershipClaim>,
+    claims: BTreeMap<UserSlot, claims::LoginAwaitingUserRelease>,
     /// The same claims, by the node for whose answer each waits.
     claims_at: BTreeSet<(NodeId, UserSlot)>,
     /// The same claims in the order of the times of their next questions. They may have ended.
@@ -103,7 +103,7 @@ pub(super) struct ClusterState {
     /// There were too many: all nodes look at all lists.
     tells_all_nodes: bool,
     dirty: dirty::DirtySenderReceiverPairs,
-    inherited: inherited::DirtyReceiversOfArrivedSenders,
+    inherited: inherited::DirtyReceiversOfMovedSenders,
     unsaved_messages: taken_messages::UnsavedMessages,
     /// The orders that must end connections on all nodes.
     forced_logouts: forced_logouts::ClusterForcedLogouts,
@@ -159,7 +159,7 @@ impl ClusterState {
     /// The number of log-ins that wait for the whereabouts of their users.
     #[cfg(debug_assertions)]
     pub(super) fn claiming(&self) -> impl Iterator<Item = super::ids::LoginStageTicket> + '_ {
-        self.claims.values().map(claims::LoginOwnershipClaim::login)
+        self.claims.values().map(claims::LoginAwaitingUserRelease::login)
     }
 
     /// The users to which it refers.
@@ -174,7 +174,7 @@ impl ClusterState {
         let here = users.iter().filter(|(_, user, _)| user.is_here()).map(|(id, ..)| id);
         assert!({ here }.all(|user| self.epochs.contains_key(&user)), "somebody is here whom the node does not own");
         assert!(self.claims.keys().all(|user| users.get(*user).loading.is_some()));
-        let at = |claim: &claims::LoginOwnershipClaim| claim.node();
+        let at = |claim: &claims::LoginAwaitingUserRelease| claim.node();
         let claims_at: BTreeSet<_> = self.claims.iter().filter_map(|(user, claim)| Some((at(claim)?, *user))).collect();
         assert_eq!(claims_at, self.claims_at);
         assert!(self.claims_to_ask.iter().is_sorted_by_key(|to_ask| to_ask.0));
@@ -204,7 +204,7 @@ impl ClusterState {
     /// The memory that users can make grow; that of trees is an estimate.
     pub(super) fn memory_bytes(&self) -> usize {
         const OF_TREE: usize = 2;
-        const CLAIM_BYTES: usize = size_of::<claims::LoginOwnershipClaim>() + 2 * size_of::<(NodeId, UserSlot)>();
+        const CLAIM_BYTES: usize = size_of::<claims::LoginAwaitingUserRelease>() + 2 * size_of::<(NodeId, UserSlot)>();
         self.epochs.capacity() * size_of::<(UserSlot, u64)>()
             + self.claims.len() * OF_TREE * CLAIM_BYTES
             + self.claims_to_ask.capacity() * size_of::<(u64, UserSlot, u64)>()
@@ -244,7 +244,7 @@ impl ChatCore {
             owners_to_read: BTreeSet::new(),
             tells_all_nodes: false,
             dirty: dirty::DirtySenderReceiverPairs::default(),
-            inherited: inherited::DirtyReceiversOfArrivedSenders::default(),
+            inherited: inherited::DirtyReceiversOfMovedSenders::default(),
             unsaved_messages: taken_messages::UnsavedMessages::default(),
             forced_logouts: forced_logouts::ClusterForcedLogouts::default(),
             presence: presence::RemotePresence::default(),
@@ -407,7 +407,7 @@ impl ChatCore {
     fn owner_in(outcome: &super::contract::JobOutcome) -> Option<UserOwner> {
         match outcome {
             super::contract::JobOutcome::Cluster(outcome) => match **outcome {
-                contract::ClusterJobOutcome::Owner(owner) => Some(owner),
+                contract::ClusterStoreJobOutcome::Owner(owner) => Some(owner),
                 _ => None,
             },
             _ => None,

@@ -11,7 +11,7 @@ use super::super::deliveries::PushSaveState;
 use super::super::ids::{DeliveryRef, UserSlot};
 use super::super::job::JobPurpose;
 use super::IncarnationState;
-use super::contract::{ClusterJobOutcome, ClusterStoreJob, NodeMessage, UserOwner};
+use super::contract::{ClusterStoreJob, ClusterStoreJobOutcome, NodeMessage, UserOwner};
 use super::step_count;
 
 /// Beyond this number of pending notices, this node tells all nodes to look at all lists instead.
@@ -59,10 +59,11 @@ impl ChatCore {
     pub(in super::super) fn on_saved_in_cluster(
         &mut self,
         delivery: DeliveryRef,
-        outcome: &ClusterJobOutcome,
+        outcome: &ClusterStoreJobOutcome,
         out: &mut Vec<CoreAction>,
     ) {
-        let (&ClusterJobOutcome::Saved { is_first, owner }, Some(found)) = (outcome, self.deliveries.get(delivery))
+        let (&ClusterStoreJobOutcome::Saved { is_first, owner }, Some(found)) =
+            (outcome, self.deliveries.get(delivery))
         else {
             debug_assert!(self.deliveries.get(delivery).is_none(), "a save came back as {outcome:?}");
             return;

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 mod tell;
 
-pub(in super::super) use tell::PresenceReportReason;
+pub(in super::super) use tell::NodePresenceReportReason;
 
 /// Changes within this time are reported together.
 const TELL_EVERY_MS: u64 = 500;

@@ -6,7 +6,7 @@
 
 use super::super::ChatCore;
 use super::super::contract::{
-    AdminAnswer, AdminTicket, CoreAction, Job, JobOutcome, RemoteUserReport, RemoteUserStatus, UserStatusReport,
+    AdminAnswer, AdminTicket, AdminUserStatusReport, CoreAction, Job, JobOutcome, RemoteUserReport, RemoteUserStatus,
 };
 use super::super::job::JobPurpose;
 use super::IncarnationState;
@@ -23,7 +23,7 @@ const QUESTIONS_MAX: usize = 1_000;
 #[derive(Debug)]
 pub(in super::super) struct AdminReportAwaitingNode {
     ticket: AdminTicket,
-    report: Box<UserStatusReport>,
+    report: Box<AdminUserStatusReport>,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl ChatCore {
     pub(in super::super) fn answer_about(
         &mut self,
         ticket: AdminTicket,
-        report: Box<UserStatusReport>,
+        report: Box<AdminUserStatusReport>,
         out: &mut Vec<CoreAction>,
     ) {
         if self.cluster.is_none() || report.online.is_some() {

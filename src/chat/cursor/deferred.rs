@@ -9,23 +9,23 @@ use super::super::sparse_queue::SparseQueuePosition;
 use std::collections::{BTreeSet, HashMap};
 
 /// A keyed hash of 64 bits of an id or a sender. Two that collide only wait for each other's acks.
-pub(super) type DeferredPushHash = u64;
+pub(super) type DeferredPushKeyHash = u64;
 
 /// Pushes that must not be sent yet although the window has room: a push with the same id is
 /// outstanding, or an earlier push of the same sender is deferred.
 #[derive(Debug, Default)]
 pub(super) struct SameIdDeferredPushes {
     /// All deferred pushes, by sender.
-    senders: HashMap<DeferredPushHash, BTreeSet<SparseQueuePosition>>,
+    senders: HashMap<DeferredPushKeyHash, BTreeSet<SparseQueuePosition>>,
     /// First pushes that wait, by the id for which they wait.
-    waiting: HashMap<DeferredPushHash, BTreeSet<SparseQueuePosition>>,
+    waiting: HashMap<DeferredPushKeyHash, BTreeSet<SparseQueuePosition>>,
     /// First pushes that are to be examined.
     candidates: BTreeSet<SparseQueuePosition>,
 }
 
 fn take(
-    map: &mut HashMap<DeferredPushHash, BTreeSet<SparseQueuePosition>>,
-    key: DeferredPushHash,
+    map: &mut HashMap<DeferredPushKeyHash, BTreeSet<SparseQueuePosition>>,
+    key: DeferredPushKeyHash,
     place: SparseQueuePosition,
 ) -> bool {
     let Some(places) = map.get_mut(&key) else {
@@ -44,7 +44,7 @@ impl SameIdDeferredPushes {
     }
 
     /// Is a push of this sender deferred?
-    pub(super) fn has_push_of(&self, sender: DeferredPushHash) -> bool {
+    pub(super) fn has_push_of(&self, sender: DeferredPushKeyHash) -> bool {
         self.senders.contains_key(&sender)
     }
 
@@ -54,13 +54,18 @@ impl SameIdDeferredPushes {
     }
 
     /// Defers a push until the earlier ones of its sender are sent.
-    pub(super) fn defer_behind_sender(&mut self, place: SparseQueuePosition, sender: DeferredPushHash) {
+    pub(super) fn defer_behind_sender(&mut self, place: SparseQueuePosition, sender: DeferredPushKeyHash) {
         self.senders.entry(sender).or_default().insert(place);
     }
 
     /// Defers the first push of its sender until its id is not outstanding any more; it may have
     /// been a candidate.
-    pub(super) fn wait_for(&mut self, place: SparseQueuePosition, sender: DeferredPushHash, id: DeferredPushHash) {
+    pub(super) fn wait_for(
+        &mut self,
+        place: SparseQueuePosition,
+        sender: DeferredPushKeyHash,
+        id: DeferredPushKeyHash,
+    ) {
         self.candidates.remove(&place);
         self.senders.entry(sender).or_default().insert(place);
         self.waiting.entry(id).or_default().insert(place);
@@ -68,7 +73,7 @@ impl SameIdDeferredPushes {
 
     /// Wakes one push that waits for this id: the id is not outstanding any more, or the push that
     /// was to take it is gone.
-    pub(super) fn wake(&mut self, id: DeferredPushHash) {
+    pub(super) fn wake(&mut self, id: DeferredPushKeyHash) {
         let Some(places) = self.waiting.get_mut(&id) else {
             return;
         };
@@ -84,8 +89,8 @@ impl SameIdDeferredPushes {
     pub(super) fn remove(
         &mut self,
         place: SparseQueuePosition,
-        sender: DeferredPushHash,
-        id: DeferredPushHash,
+        sender: DeferredPushKeyHash,
+        id: DeferredPushKeyHash,
         sent: bool,
     ) {
         let was_first = self.senders.get(&sender).and_then(BTreeSet::first) == Some(&place);

@@ -287,7 +287,7 @@ fn a_pair_is_in_doubt_from_a_failure_that_may_have_changed_it_until_the_next_has
             for (step, in_doubt) in steps {
                 caller.step(*step);
                 for (one, other) in [(0, 1), (1, 0)] {
-                    let pair = UserPair::of(UserSlot::of(one), UserSlot::of(other));
+                    let pair = UnorderedUserPair::of(UserSlot::of(one), UserSlot::of(other));
                     assert_eq!(caller.ops.is_in_doubt(pair), *in_doubt, "{verb:?}: {step:?}");
                 }
             }
@@ -326,7 +326,7 @@ fn beyond_their_bytes_only_pairs_of_which_nothing_is_under_way_begin() {
     }
     assert_eq!(became, ["run", "queued", "queued", "run", "queued", "full", "run"]);
     for (one, other) in [(0, 1), (2, 3), (4, 5)] {
-        while caller.ops.next(UserPair::of(UserSlot::of(one), UserSlot::of(other))).is_some() {
+        while caller.ops.next(UnorderedUserPair::of(UserSlot::of(one), UserSlot::of(other))).is_some() {
             caller.check();
         }
     }

@@ -3,7 +3,7 @@
 use super::super::contract::CoreSettings;
 use super::super::deliveries::{Deliveries, Delivery, ann};
 use super::super::ids::DeliveryRef;
-use super::{MailboxBackfillState, SendWindowLimit, UnackedPushList};
+use super::{MailboxBackfillState, SendWindowLimits, UnackedPushList};
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
 use crate::protocol::request::JsonContentForm;
@@ -119,7 +119,7 @@ impl UnackedPushListComparison {
     /// Sends what can be sent, as the core does.
     fn pump(&mut self, now_ms: u64) {
         let (form, count_max, bytes_max) = (JsonContentForm::Text, self.count_max, self.bytes_max);
-        let window = SendWindowLimit { receiver: &self.ann, form, count_max, bytes_max };
+        let window = SendWindowLimits { receiver: &self.ann, form, count_max, bytes_max };
         loop {
             let next = self.list.next_to_send(&self.deliveries, &window);
             let delivery = next.as_ref().map(|next| next.delivery());

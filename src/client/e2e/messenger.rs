@@ -30,7 +30,7 @@ pub enum E2eDecryptOutcome {
 
 /// A message that the server has promised to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SendReceipt {
+pub struct E2eSendReceipt {
     /// The message's id.
     pub id: String,
     /// Was it encrypted, so that the server could not read it?
@@ -39,14 +39,14 @@ pub struct SendReceipt {
 
 /// Why a message was not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SendError {
+pub enum E2eSendError {
     /// An error of the client.
     Client(Error),
     /// A fault of the keys, usually [`E2eEncryptionError::KeysChanged`].
     Keys(E2eEncryptionError),
 }
 
-impl fmt::Display for SendError {
+impl fmt::Display for E2eSendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Client(error) => error.fmt(f),
@@ -55,15 +55,15 @@ impl fmt::Display for SendError {
     }
 }
 
-impl std::error::Error for SendError {}
+impl std::error::Error for E2eSendError {}
 
-impl From<Error> for SendError {
+impl From<Error> for E2eSendError {
     fn from(error: Error) -> Self {
         Self::Client(error)
     }
 }
 
-impl From<E2eEncryptionError> for SendError {
+impl From<E2eEncryptionError> for E2eSendError {
     fn from(fault: E2eEncryptionError) -> Self {
         Self::Keys(fault)
     }
@@ -118,7 +118,7 @@ impl E2eClient {
     /// # Errors
     /// [`E2eEncryptionError::KeysChanged`]: the profile has different keys by now, and nothing was
     /// pinned. The errors of every request.
-    pub fn accept_keys(&self, name: &str, shown: Option<&E2ePublicKeys>) -> Result<(), SendError> {
+    pub fn accept_keys(&self, name: &str, shown: Option<&E2ePublicKeys>) -> Result<(), E2eSendError> {
         let in_profile = self.client.profile(name)?.unwrap_or_default().rsa_public_key;
         if E2ePublicKeys::read(&in_profile).ok().as_ref() != shown {
             return Err(E2eEncryptionError::KeysChanged.into());
@@ -144,11 +144,11 @@ impl E2eClient {
     ///
     /// # Errors
     /// [`E2eEncryptionError::KeysChanged`]: nothing was sent. The errors of [`Client::send`].
-    pub fn send(&self, receiver: &str, text: &str) -> Result<SendReceipt, SendError> {
+    pub fn send(&self, receiver: &str, text: &str) -> Result<E2eSendReceipt, E2eSendError> {
         let id = new_id()?;
         let (content, encrypted) = self.content(&id, receiver, text)?;
         self.client.send_with_id(&id, receiver, &content)?;
-        Ok(SendReceipt { id, encrypted })
+        Ok(E2eSendReceipt { id, encrypted })
     }
 
     /// Returns the content of a message with this id, and whether it is encrypted. This is for a
@@ -156,7 +156,7 @@ impl E2eClient {
     ///
     /// # Errors
     /// As [`E2eClient::send`].
-    pub fn content(&self, id: &str, receiver: &str, text: &str) -> Result<(String, bool), SendError> {
+    pub fn content(&self, id: &str, receiver: &str, text: &str) -> Result<(String, bool), E2eSendError> {
         match self.check_keys(receiver)? {
             FriendKeysCheckResult::NoKeys => Ok((text.to_owned(), false)),
             FriendKeysCheckResult::Known(keys) => {

@@ -43,7 +43,7 @@ mod public;
 
 pub use keys::E2eKeyPairs;
 pub use letter::{E2eMessageContext, is_encrypted};
-pub use messenger::{E2eClient, E2eDecryptOutcome, SendError, SendReceipt};
+pub use messenger::{E2eClient, E2eDecryptOutcome, E2eSendError, E2eSendReceipt};
 pub use pins::{FriendKeysCheckResult, PinnedKeys};
 pub use public::{E2ePublicKeys, safety_number};
 

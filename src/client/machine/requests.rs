@@ -5,7 +5,7 @@
 use super::{ClientMachine, ClientMachineOutput, ClientMachineTicket, ClientPhase};
 use crate::client::backoff::{Backoff, Jitter};
 use crate::client::error::{ClientEndReason, Error, ServerRefusal};
-use crate::client::frames::{self, RequestAnswer, RequestFrame};
+use crate::client::frames::{self, ClientMachineRequestAnswer, ClientRequestFrame};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ struct ClientUnansweredRequest {
     serial: ClientMachineRequestSerial,
     /// `None` for a request of the library itself.
     ticket: Option<ClientMachineTicket>,
-    request: RequestFrame,
+    request: ClientRequestFrame,
     deadline_ms: u64,
     /// Has it been written on the present connection? It is not answered yet.
     is_written: bool,
@@ -44,7 +44,7 @@ pub(super) struct ClientUnansweredRequests {
 }
 
 impl ClientUnansweredRequests {
-    fn add(&mut self, ticket: Option<ClientMachineTicket>, request: RequestFrame, deadline_ms: u64) {
+    fn add(&mut self, ticket: Option<ClientMachineTicket>, request: ClientRequestFrame, deadline_ms: u64) {
         self.last_serial += 1;
         let (serial, is_written, not_before_ms, try_count, refusal) = (self.last_serial, false, 0, 0, None);
         self.all.push(ClientUnansweredRequest {
@@ -60,7 +60,7 @@ impl ClientUnansweredRequests {
     }
 
     /// Adds a request of the library itself. These are few, and are not repeated.
-    pub(super) fn add_own(&mut self, request: RequestFrame, until: u64) {
+    pub(super) fn add_own(&mut self, request: ClientRequestFrame, until: u64) {
         self.add(None, request, until);
     }
 
@@ -148,7 +148,7 @@ impl ClientUnansweredRequests {
 }
 
 impl ClientMachine {
-    pub(super) fn begin(&mut self, now: u64, ticket: ClientMachineTicket, request: RequestFrame) {
+    pub(super) fn begin(&mut self, now: u64, ticket: ClientMachineTicket, request: ClientRequestFrame) {
         if self.is_ended() {
             self.out.push(ClientMachineOutput::Done(ticket, Err(Error::Ended(ClientEndReason::Closed))));
             return;
@@ -164,7 +164,11 @@ impl ClientMachine {
     }
 
     /// Ends a request of the program, or of the library itself.
-    pub(super) fn finish(&mut self, serial: ClientMachineRequestSerial, result: Result<RequestAnswer, Error>) {
+    pub(super) fn finish(
+        &mut self,
+        serial: ClientMachineRequestSerial,
+        result: Result<ClientMachineRequestAnswer, Error>,
+    ) {
         if let Some(at) = self.requests.find_written(|waiting| waiting.serial == serial)
             && let Some(ticket) = self.requests.all.remove(at).ticket
         {
@@ -186,7 +190,7 @@ impl ClientMachine {
             self.out.push(ClientMachineOutput::Send(frames::heartbeat(&id)));
             return;
         }
-        let answer = RequestAnswer::read(kind, content);
+        let answer = ClientMachineRequestAnswer::read(kind, content);
         match self.requests.all.remove(at).ticket {
             Some(ticket) => self.out.push(ClientMachineOutput::Done(ticket, answer)),
             None => self.own_answer(now, answer),
@@ -196,13 +200,13 @@ impl ClientMachine {
     }
 
     /// Handles the answer to a request of the library itself.
-    fn own_answer(&mut self, now: u64, answer: Result<RequestAnswer, Error>) {
+    fn own_answer(&mut self, now: u64, answer: Result<ClientMachineRequestAnswer, Error>) {
         match answer {
-            Ok(RequestAnswer::Text(token)) if self.wants_token && !token.is_empty() => {
+            Ok(ClientMachineRequestAnswer::Text(token)) if self.wants_token && !token.is_empty() => {
                 self.has_token = true;
                 self.out.push(ClientMachineOutput::KeepToken(token));
             }
-            Ok(RequestAnswer::Roster(page)) => {
+            Ok(ClientMachineRequestAnswer::Roster(page)) => {
                 let last = page.friends.last().map(|friend| friend.user_name.clone());
                 self.out.extend(
                     page.friends

@@ -65,7 +65,7 @@ impl TestClientMachine {
     }
 
     fn begin(&mut self, ticket: ClientMachineTicket, id: &str) -> Vec<ClientMachineOutput> {
-        self.handle(ClientMachineInput::Begin(ticket, RequestFrame::message(id, "ann", "bob", "x")))
+        self.handle(ClientMachineInput::Begin(ticket, ClientRequestFrame::message(id, "ann", "bob", "x")))
     }
 
     /// Advances the clock until the machine does something at its deadline.
@@ -80,7 +80,7 @@ impl TestClientMachine {
     }
 }
 
-fn done(outputs: &[ClientMachineOutput]) -> Vec<(ClientMachineTicket, &Result<RequestAnswer, Error>)> {
+fn done(outputs: &[ClientMachineOutput]) -> Vec<(ClientMachineTicket, &Result<ClientMachineRequestAnswer, Error>)> {
     let done = outputs.iter().filter_map(|output| match output {
         ClientMachineOutput::Done(ticket, result) => Some((*ticket, result)),
         _ => None,
@@ -98,14 +98,14 @@ fn sent(outputs: &[ClientMachineOutput]) -> Vec<Value> {
 
 fn end(outputs: &[ClientMachineOutput]) -> Option<&ClientEndReason> {
     outputs.iter().find_map(|output| match output {
-        ClientMachineOutput::Connection(ConnectionState::Ended(end)) => Some(end),
+        ClientMachineOutput::Connection(ConnectionToServerState::Ended(end)) => Some(end),
         _ => None,
     })
 }
 
 fn offline_ms(outputs: &[ClientMachineOutput]) -> u64 {
     let delay = outputs.iter().find_map(|output| match output {
-        ClientMachineOutput::Connection(ConnectionState::Offline { retry_in, .. }) => {
+        ClientMachineOutput::Connection(ConnectionToServerState::Offline { retry_in, .. }) => {
             u64::try_from(retry_in.as_millis()).ok()
         }
         _ => None,
@@ -117,12 +117,15 @@ fn offline_ms(outputs: &[ClientMachineOutput]) -> u64 {
 fn a_token_is_tried_first_and_the_password_after_it() {
     let mut run = TestClientMachine::new(true, true);
     run.connect();
-    assert_eq!(run.machine.take(), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
+    assert_eq!(run.machine.take(), [ClientMachineOutput::LogIn(ClientCredentialChoice::Token)]);
     let asked = run.reply("RE_SIGNUP", "log-in", "LF");
     assert_eq!(sent(&asked)[0]["TYPE"], "0", "a heartbeat brings the cause to light");
-    assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
+    assert_eq!(
+        run.error("hongyan-client-1", "NOT_LOGGED_IN"),
+        [ClientMachineOutput::LogIn(ClientCredentialChoice::Password)]
+    );
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
-    assert_eq!(outputs[0], ClientMachineOutput::Connection(ConnectionState::Online));
+    assert_eq!(outputs[0], ClientMachineOutput::Connection(ConnectionToServerState::Online));
     let token = &sent(&outputs)[0];
     assert_eq!((token["TYPE"].as_str(), token["CONTENT"]["want"].as_str()), (Some("TOKEN"), Some("new")));
     let id = token["MID"].as_str().unwrap();
@@ -133,10 +136,13 @@ fn a_token_is_tried_first_and_the_password_after_it() {
 fn a_token_that_is_too_large_for_a_log_in_is_not_sent_again() {
     let mut run = TestClientMachine::new(true, true);
     run.connect();
-    assert_eq!(run.machine.take(), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
+    assert_eq!(run.machine.take(), [ClientMachineOutput::LogIn(ClientCredentialChoice::Token)]);
     run.error("", "TOO_LARGE");
     assert_eq!(run.sleep(), [ClientMachineOutput::Connect]);
-    assert_eq!(run.handle(ClientMachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
+    assert_eq!(
+        run.handle(ClientMachineInput::Connected),
+        [ClientMachineOutput::LogIn(ClientCredentialChoice::Password)]
+    );
 }
 
 #[test]
@@ -156,9 +162,12 @@ fn a_password_that_was_changed_elsewhere_ends_it() {
     run.handle(ClientMachineInput::Lost("gone".into()));
     let outputs = run.sleep();
     assert_eq!(outputs, [ClientMachineOutput::Connect]);
-    assert_eq!(run.handle(ClientMachineInput::Connected), [ClientMachineOutput::LogIn(LoginCredential::Token)]);
+    assert_eq!(run.handle(ClientMachineInput::Connected), [ClientMachineOutput::LogIn(ClientCredentialChoice::Token)]);
     run.reply("RE_SIGNUP", "log-in", "LF");
-    assert_eq!(run.error("hongyan-client-1", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(LoginCredential::Password)]);
+    assert_eq!(
+        run.error("hongyan-client-1", "NOT_LOGGED_IN"),
+        [ClientMachineOutput::LogIn(ClientCredentialChoice::Password)]
+    );
     run.reply("RE_SIGNUP", "log-in", "LF");
     // The server sends nothing more: the reason is the usual one.
     assert_eq!(end(&run.sleep()), Some(&ClientEndReason::WrongPassword));
@@ -267,7 +276,7 @@ fn a_message_is_sent_again_under_its_id_until_it_is_promised() {
     };
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
     assert_eq!(ids(&outputs), ["m1", "m2"]);
-    assert_eq!(done(&run.reply("RE_MESSAGE", "m2", "MS")), [(2, &Ok(RequestAnswer::Taken))]);
+    assert_eq!(done(&run.reply("RE_MESSAGE", "m2", "MS")), [(2, &Ok(ClientMachineRequestAnswer::Taken))]);
     run.handle(ClientMachineInput::Lost("gone".into()));
     run.sleep();
     run.handle(ClientMachineInput::Connected);
@@ -281,7 +290,7 @@ fn a_message_is_sent_again_under_its_id_until_it_is_promised() {
         assert_eq!(ids(&run.sleep()), ["m1"]);
         assert!(run.now - before >= least, "{} after {least}", run.now - before);
     }
-    assert_eq!(done(&run.reply("RE_MESSAGE", "m1", "MS")), [(1, &Ok(RequestAnswer::Taken))]);
+    assert_eq!(done(&run.reply("RE_MESSAGE", "m1", "MS")), [(1, &Ok(ClientMachineRequestAnswer::Taken))]);
 }
 
 #[test]
@@ -329,7 +338,7 @@ fn time_ends_a_request_with_the_last_word_about_it() {
 #[test]
 fn a_request_that_is_not_repeatable_is_not_sent_twice() {
     let mut run = TestClientMachine::online();
-    let request = RequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).not_repeatable();
+    let request = ClientRequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).not_repeatable();
     run.handle(ClientMachineInput::Begin(1, request.clone()));
     assert_eq!(done(&run.handle(ClientMachineInput::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
     // A request that was not written can wait.
@@ -337,7 +346,10 @@ fn a_request_that_is_not_repeatable_is_not_sent_twice() {
     run.sleep();
     run.handle(ClientMachineInput::Connected);
     assert_eq!(sent(&run.reply("RE_SIGNUP", "log-in", "LS")).len(), 1);
-    assert_eq!(done(&run.reply("RE_PASSWORD", "p", "changed")), [(2, &Ok(RequestAnswer::Text("changed".into())))]);
+    assert_eq!(
+        done(&run.reply("RE_PASSWORD", "p", "changed")),
+        [(2, &Ok(ClientMachineRequestAnswer::Text("changed".into())))]
+    );
 }
 
 #[test]
@@ -348,19 +360,19 @@ fn either_password_may_hold_while_it_is_changed() {
     run.sleep();
     run.handle(ClientMachineInput::Connected);
     run.reply("RE_SIGNUP", "log-in", "LF");
-    assert_eq!(run.error("x", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(LoginCredential::NewPassword)]);
+    assert_eq!(run.error("x", "NOT_LOGGED_IN"), [ClientMachineOutput::LogIn(ClientCredentialChoice::NewPassword)]);
     let outputs = run.reply("RE_SIGNUP", "log-in", "LS");
-    assert!(outputs.contains(&ClientMachineOutput::PasswordIs(LoginCredential::NewPassword)));
+    assert!(outputs.contains(&ClientMachineOutput::PasswordIs(ClientCredentialChoice::NewPassword)));
 }
 
 #[test]
 fn two_requests_with_one_id_wait_for_each_other() {
     let mut run = TestClientMachine::online();
-    let accept = |from: &str| RequestFrame::friend("2", "f1", from, "ann", "");
+    let accept = |from: &str| ClientRequestFrame::friend("2", "f1", from, "ann", "");
     assert_eq!(sent(&run.handle(ClientMachineInput::Begin(1, accept("bob")))).len(), 1);
     assert!(sent(&run.handle(ClientMachineInput::Begin(2, accept("cy")))).is_empty());
     let outputs = run.reply("RE_FRI_REQ", "f1", "17");
-    assert_eq!(done(&outputs), [(1, &Ok(RequestAnswer::Time(17)))]);
+    assert_eq!(done(&outputs), [(1, &Ok(ClientMachineRequestAnswer::Time(17)))]);
     assert_eq!(sent(&outputs)[0]["CONTENT"]["sender"], "cy");
     // A request that is to be tried again waits for a newer one with the same id, and the machine
     // is not woken for it all the time.
@@ -450,7 +462,7 @@ fn nonsense_of_the_server_harms_nothing() {
     ] {
         assert!(run.reply(kind, id, content).is_empty(), "{kind}");
     }
-    run.handle(ClientMachineInput::Begin(1, RequestFrame::friend("1", "f", "ann", "bob", "")));
+    run.handle(ClientMachineInput::Begin(1, ClientRequestFrame::friend("1", "f", "ann", "bob", "")));
     assert!(matches!(done(&run.reply("RE_FRI_REQ", "f", "soon"))[..], [(1, Err(Error::BadAnswer(_)))]));
     let outputs = run.handle(ClientMachineInput::Garbage);
     assert_eq!(outputs[0], ClientMachineOutput::Disconnect);

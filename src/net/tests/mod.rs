@@ -13,9 +13,9 @@ mod trouble;
 mod turns;
 mod websocket;
 
-use super::hub::{ConnectionHub, ConnectionLimits};
+use super::hub::{ConnectionHub, ConnectionHubLimits};
 use super::socket::NonblockingStream;
-use super::state::{ConnectionListFlags, WriteState};
+use super::state::{ConnectionListFlags, ConnectionWriteState};
 use crate::chat::ChatCore;
 use crate::chat::contract::{ConnId, CoreSettings, Job, JobOutcome, PushPage, TurnTimestamp};
 use crate::protocol::field::{Secret, UserName};
@@ -197,8 +197,8 @@ impl TestConnectionHub {
     }
 
     /// Creates a hub with the bounds that `tune` has changed.
-    fn within(seed: u64, piece_max: usize, tune: impl FnOnce(&mut ConnectionLimits)) -> Self {
-        let mut bounds = ConnectionLimits {
+    fn within(seed: u64, piece_max: usize, tune: impl FnOnce(&mut ConnectionHubLimits)) -> Self {
+        let mut bounds = ConnectionHubLimits {
             frame_bytes_max: 64 * 1024,
             output_bytes_max: 1024 * 1024,
             stranger_output_bytes_max: 8 * 1024,
@@ -302,7 +302,10 @@ impl ConnectionHub<FakeSocket> {
                 conn.is_open() || conn.lists.has(ConnectionListFlags::LINGERING),
                 "a closing connection has a deadline"
             );
-            assert!(!conn.has_output() || conn.write != WriteState::Free, "output that waits, waits for the edge");
+            assert!(
+                !conn.has_output() || conn.write != ConnectionWriteState::Free,
+                "output that waits, waits for the edge"
+            );
         }
     }
 }

@@ -4,7 +4,7 @@ use super::websocket::{HANDSHAKE, frames, masked};
 use super::*;
 use crate::net::conn::InputWaitReasons;
 use crate::net::counters::CloseCause;
-use crate::net::state::WriteState;
+use crate::net::state::ConnectionWriteState;
 
 const ASK: &str = r#"{"MID":"g","CONTENT":"bob","TYPE":"3"}"#;
 const TOKEN: &str = r#"{"MID":"t","CONTENT":{"want":"new"},"TYPE":"TOKEN"}"#;
@@ -187,7 +187,7 @@ fn own_answers_that_are_not_read_pause_requests_first_and_then_everything() {
     ann.set_room(160_000);
     world.settle();
     assert_eq!(waits(&world), InputWaitReasons::default());
-    assert_eq!(world.hub.conns.get(world.clients[0].0).unwrap().write, WriteState::Blocked);
+    assert_eq!(world.hub.conns.get(world.clients[0].0).unwrap().write, ConnectionWriteState::Blocked);
     for n in 0..10_000 {
         ann.send(beat(n));
     }

@@ -4,7 +4,7 @@ use super::{
     BadFieldExplanation, DESCRIPTION, EMAIL, LOCATION, LONG_TEXT_BYTES_MAX, NICK_NAME, PICTURE, PICTURE_BYTES_MAX,
     PUBLIC_KEY, RequestType, SHORT_TEXT_BYTES_MAX, UnparsedContentFields, secret,
 };
-use crate::protocol::account::{AccountRequest, BlockVerb, ProfileChange};
+use crate::protocol::account::{BlockVerb, OwnAccountRequest, ProfileChange};
 
 const ROSTER: &[&str] = &["after", "watch"];
 const PROFILE: &[&str] =
@@ -27,23 +27,23 @@ pub(super) fn keys(request_type: RequestType) -> &'static [&'static str] {
 pub(super) fn request<'a>(
     request_type: RequestType,
     values: &UnparsedContentFields<'a>,
-) -> Result<AccountRequest<'a>, BadFieldExplanation> {
+) -> Result<OwnAccountRequest<'a>, BadFieldExplanation> {
     match request_type {
         RequestType::Roster => roster(values),
-        RequestType::Profile => profile(values).map(|change| AccountRequest::Profile(Box::new(change))),
+        RequestType::Profile => profile(values).map(|change| OwnAccountRequest::Profile(Box::new(change))),
         RequestType::Password => password(values),
-        RequestType::Block => block(values).map(AccountRequest::Block),
+        RequestType::Block => block(values).map(OwnAccountRequest::Block),
         _ => account(values),
     }
 }
 
-fn roster<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, BadFieldExplanation> {
+fn roster<'a>(values: &UnparsedContentFields<'a>) -> Result<OwnAccountRequest<'a>, BadFieldExplanation> {
     let watch = match values.raw[1] {
         None | Some("false") => false,
         Some("true") => true,
         Some(_) => return Err("watch must be true or false"),
     };
-    Ok(AccountRequest::Roster { after: values.name(0, "after must be a user name, as a string")?, watch })
+    Ok(OwnAccountRequest::Roster { after: values.name(0, "after must be a user name, as a string")?, watch })
 }
 
 fn profile(values: &UnparsedContentFields<'_>) -> Result<ProfileChange, BadFieldExplanation> {
@@ -57,12 +57,12 @@ fn profile(values: &UnparsedContentFields<'_>) -> Result<ProfileChange, BadField
     })
 }
 
-fn password<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, BadFieldExplanation> {
+fn password<'a>(values: &UnparsedContentFields<'a>) -> Result<OwnAccountRequest<'a>, BadFieldExplanation> {
     let old = values.text(0, "CONTENT lacks the key old", "old must be a string")?;
     let new = values.text(1, "CONTENT lacks the key new", "new must be a string")?;
     let old = secret(&old, "old must have 1 to 256 bytes")?;
     let new = secret(&new, "new must have 1 to 256 bytes")?;
-    Ok(AccountRequest::Password { old, new })
+    Ok(OwnAccountRequest::Password { old, new })
 }
 
 fn block<'a>(values: &UnparsedContentFields<'a>) -> Result<BlockVerb<'a>, BadFieldExplanation> {
@@ -76,12 +76,12 @@ fn block<'a>(values: &UnparsedContentFields<'a>) -> Result<BlockVerb<'a>, BadFie
     }
 }
 
-fn account<'a>(values: &UnparsedContentFields<'a>) -> Result<AccountRequest<'a>, BadFieldExplanation> {
+fn account<'a>(values: &UnparsedContentFields<'a>) -> Result<OwnAccountRequest<'a>, BadFieldExplanation> {
     if values.text(0, "CONTENT lacks the key want", "want must be a string")? != "delete" {
         return Err("want must be delete");
     }
     let pass = values.text(1, "CONTENT lacks the key PASS", "PASS must be a string")?;
-    Ok(AccountRequest::Delete { password: secret(&pass, "PASS must have 1 to 256 bytes")? })
+    Ok(OwnAccountRequest::Delete { password: secret(&pass, "PASS must have 1 to 256 bytes")? })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The tables of friendships and friend requests.
 
-use super::{MemoryStore, MemoryTables, RequestPair, RollbackEntry, name};
+use super::{FriendRequestPair, MemoryStore, MemoryTables, RollbackEntry, name};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use crate::store::StoreError;
@@ -47,7 +47,7 @@ impl MemoryTables {
     /// Sets or removes the pending request of a pair; gives the previous one.
     pub(super) fn put_request(
         &mut self,
-        pair: RequestPair,
+        pair: FriendRequestPair,
         request: Option<FriendRequestWithText>,
     ) -> Option<FriendRequestWithText> {
         let before = self.requests.remove(&pair);
@@ -68,7 +68,7 @@ impl MemoryTables {
         before
     }
 
-    fn change_request(&mut self, pair: &RequestPair, request: Option<FriendRequestWithText>) {
+    fn change_request(&mut self, pair: &FriendRequestPair, request: Option<FriendRequestWithText>) {
         let before = self.put_request(pair.clone(), request);
         self.undo.push(RollbackEntry::Request(pair.clone(), before));
     }

@@ -3,7 +3,7 @@
 
 use super::cluster_checks::{check_no_cluster, check_no_node_alive, check_target_is_no_cluster};
 use super::error_text;
-use super::lanes::{self, ALONE, AllocatedFenceLane, FenceLaneAllocator, WriterFenceLane, lane_lock, mark_of};
+use super::lanes::{self, ALONE, DbConnectionFenceLane, FenceLaneAllocator, WriterFenceLane, lane_lock, mark_of};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
 use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{
@@ -145,7 +145,7 @@ impl MysqlConnector {
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
         let mut connection = self.guard(None)?;
         let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
-        let lane = AllocatedFenceLane::take(&self.lanes).ok_or_else(no_lane)?;
+        let lane = DbConnectionFenceLane::take(&self.lanes).ok_or_else(no_lane)?;
         let mut conn = self.session()?;
         if !self.holds_lock_and_lane(&mut conn, connection, &lane)? {
             // Either the name leads to another machine than when the lock was taken, one that takes
@@ -168,7 +168,7 @@ impl MysqlConnector {
         &self,
         conn: &mut Conn,
         connection: u64,
-        lane: &AllocatedFenceLane,
+        lane: &DbConnectionFenceLane,
     ) -> Result<bool, StoreError> {
         if self.role == StoreOpenMode::CopyFrom {
             // The source of a copy is only read, and does not have this process's epoch.

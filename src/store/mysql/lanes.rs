@@ -37,12 +37,12 @@ pub(super) struct FenceLaneAllocator {
 }
 
 /// One lane, given back when this is dropped.
-pub(super) struct AllocatedFenceLane {
+pub(super) struct DbConnectionFenceLane {
     pub(super) number: u16,
     lanes: Arc<Mutex<FenceLaneAllocator>>,
 }
 
-impl AllocatedFenceLane {
+impl DbConnectionFenceLane {
     /// Takes the free lane that was unused for the longest time: a connection that was lost in a
     /// transaction may still hold the row of a recently used lane. `None`: no lane is free.
     pub(super) fn take(lanes: &Arc<Mutex<FenceLaneAllocator>>) -> Option<Self> {
@@ -56,7 +56,7 @@ impl AllocatedFenceLane {
     }
 }
 
-impl Drop for AllocatedFenceLane {
+impl Drop for DbConnectionFenceLane {
     fn drop(&mut self) {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).used_lanes &= !(1 << self.number);
     }
@@ -69,7 +69,7 @@ pub(super) struct WriterFenceLane {
     pub(super) begin_statements: Arc<str>,
     /// The identity of this node.
     pub(super) seat: Option<Arc<NodeIdentity>>,
-    _lane: AllocatedFenceLane,
+    _lane: DbConnectionFenceLane,
     /// Keeps the lock as long as a connection may write.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -78,7 +78,7 @@ impl WriterFenceLane {
     /// For a lane of a server that uses the database alone; `connection` is the one that holds the
     /// lock. The lock itself is checked, too: a copy takes it without a take-over.
     pub(super) fn new(
-        lane: AllocatedFenceLane,
+        lane: DbConnectionFenceLane,
         epoch: u64,
         connection: u64,
         guard: Arc<dyn Any + Send + Sync>,
@@ -92,7 +92,7 @@ impl WriterFenceLane {
     }
 
     /// For a lane of a cluster node.
-    pub(super) fn of_node(lane: AllocatedFenceLane, seat: Arc<NodeIdentity>) -> Self {
+    pub(super) fn of_node(lane: DbConnectionFenceLane, seat: Arc<NodeIdentity>) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 WHERE node = {} AND lane = {} AND epoch = {}",
             seat.incarnation.node.get(),
@@ -208,17 +208,17 @@ mod tests {
     #[test]
     fn a_lane_is_used_again_only_after_all_others() {
         let lanes = Arc::default();
-        let kept = AllocatedFenceLane::take(&lanes).unwrap();
+        let kept = DbConnectionFenceLane::take(&lanes).unwrap();
         assert_eq!(kept.number, 1);
         // One after the other, like a worker that loses its connection again and again.
-        let numbers: Vec<u16> = (0..250).map(|_| AllocatedFenceLane::take(&lanes).unwrap().number).collect();
+        let numbers: Vec<u16> = (0..250).map(|_| DbConnectionFenceLane::take(&lanes).unwrap().number).collect();
         assert_eq!(&numbers[..125], (2..PROBE_LANE).collect::<Vec<_>>());
         assert_eq!(numbers[..125], numbers[125..]);
-        let all: Vec<_> = (0..125).map(|_| AllocatedFenceLane::take(&lanes).unwrap().number).collect();
+        let all: Vec<_> = (0..125).map(|_| DbConnectionFenceLane::take(&lanes).unwrap().number).collect();
         assert_eq!(all.len(), 125);
-        let held: Vec<_> = (0..125).map(|_| AllocatedFenceLane::take(&lanes).unwrap()).collect();
-        assert!(AllocatedFenceLane::take(&lanes).is_none());
+        let held: Vec<_> = (0..125).map(|_| DbConnectionFenceLane::take(&lanes).unwrap()).collect();
+        assert!(DbConnectionFenceLane::take(&lanes).is_none());
         drop(held);
-        assert!(AllocatedFenceLane::take(&lanes).is_some());
+        assert!(DbConnectionFenceLane::take(&lanes).is_some());
     }
 }

@@ -7,8 +7,8 @@ use super::epochs::lock;
 use super::fault;
 use super::forget_node::ForgetNodeProgress;
 use super::lanes::BEAT_LANE;
-use super::life_signs::{LastSigns, LeaseFigures, first_inbox_records_of};
-use super::look::{ClusterPollResult, LeaseRowUpdate, poll_statements, read};
+use super::life_signs::{LastNodeHeartbeats, NodeLivenessFigures, first_inbox_records_of};
+use super::look::{ClusterPollResult, LeaseHeartbeat, poll_statements, read};
 use super::members::ClusterMembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::{NodeNames, SharedNodeNames};
@@ -82,7 +82,7 @@ struct LeaseShared {
     clock: AtomicU64,
     /// The clock for which the limit was last to be raised at once.
     urgent_clock: AtomicU64,
-    last_signs: Arc<LastSigns>,
+    last_signs: Arc<LastNodeHeartbeats>,
     forget_progress: Arc<ForgetNodeProgress>,
     directory: SharedNodeNames,
     /// The number of other nodes that this node has fenced.
@@ -155,10 +155,10 @@ impl NodeLease {
 
     /// How the nodes are, as this one sees them.
     #[must_use]
-    pub fn figures(&self) -> LeaseFigures {
+    pub fn figures(&self) -> NodeLivenessFigures {
         let (alive_nodes, sign_of_life_age) = self.shared.last_signs.alive_nodes();
         let me = self.server.identity().incarnation.node.get();
-        LeaseFigures {
+        NodeLivenessFigures {
             alive_nodes,
             sign_of_life_age,
             own_sign_age: self.shared.last_signs.sign_age(me).unwrap_or_default(),
@@ -401,7 +401,7 @@ impl LeaseKeeper {
         let state = self.shared.lock_state();
         let renewal = renews.then(|| {
             let clock = self.shared.clock.load(Ordering::Acquire);
-            LeaseRowUpdate { seq_max: limit_for(clock, wall_seq()), is_draining: state.is_draining }
+            LeaseHeartbeat { seq_max: limit_for(clock, wall_seq()), is_draining: state.is_draining }
         });
         let records_max = if state.events.len() < NEWS_MAX { INBOX_READ_MAX } else { 0 };
         poll_statements(self.server.identity().incarnation, renewal, &self.delivered_records, records_max)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How the nodes are, as one of them sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaseFigures {
+pub struct NodeLivenessFigures {
     /// The nodes that live.
     pub alive_nodes: usize,
     /// The age of the oldest of their last signs of life.
@@ -27,20 +27,20 @@ pub struct LeaseFigures {
 }
 
 /// A sign of life: the epoch of a node, and the number of signs that it gave.
-type LifeSign = (u64, u64);
+type NodeHeartbeatCount = (u64, u64);
 
 /// The last new sign of life of one node, with the time when it was seen, and its inbox.
 struct NodeLastSeen {
-    last_sign: (LifeSign, Instant),
+    last_sign: (NodeHeartbeatCount, Instant),
     /// The first record in its inbox, by its id, and since when it is the first.
     first_inbox_record: Option<(u64, Instant)>,
 }
 
 /// The time when the last new sign of life of each node was seen.
 #[derive(Default)]
-pub(super) struct LastSigns(Mutex<HashMap<u16, NodeLastSeen>>);
+pub(super) struct LastNodeHeartbeats(Mutex<HashMap<u16, NodeLastSeen>>);
 
-impl LastSigns {
+impl LastNodeHeartbeats {
     fn nodes(&self) -> MutexGuard<'_, HashMap<u16, NodeLastSeen>> {
         // Nothing that is done under it can panic half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -110,7 +110,7 @@ mod tests {
             let last = NodeIncarnation { node: NodeId::new(node).unwrap(), epoch: 1 };
             NodeRow { last, hlc_limit: 0, is_alive: true }
         };
-        let seen = LastSigns::default();
+        let seen = LastNodeHeartbeats::default();
         seen.update(&ClusterView { number: 1, nodes: [state(1), state(2)].into() }, &[1, 1]);
         assert_eq!(seen.alive_nodes().0, 2);
         // It was fenced and forgotten between two reads.
@@ -120,12 +120,12 @@ mod tests {
 
     #[test]
     fn the_age_of_an_inbox_is_that_of_the_first_record_that_is_still_there() {
-        let seen = LastSigns::default();
+        let seen = LastNodeHeartbeats::default();
         let last = NodeIncarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
         let view = ClusterView { number: 1, nodes: [NodeRow { last, hlc_limit: 0, is_alive: true }].into() };
         seen.update(&view, &[1]);
         assert_eq!(seen.inbox_age(2), None);
-        let since = |seen: &LastSigns| seen.nodes()[&2].first_inbox_record.map(|(_, at)| at);
+        let since = |seen: &LastNodeHeartbeats| seen.nodes()[&2].first_inbox_record.map(|(_, at)| at);
         seen.note_first_inbox_records(&[(2, Some(7)), (3, Some(1))]);
         let first = since(&seen);
         seen.note_first_inbox_records(&[(2, Some(7))]);

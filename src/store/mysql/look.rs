@@ -16,7 +16,7 @@ pub(super) struct ClusterPollResult {
 }
 
 /// A sign of life.
-pub(super) struct LeaseRowUpdate {
+pub(super) struct LeaseHeartbeat {
     /// The node gives no greater number to a push.
     pub(super) seq_max: u64,
     pub(super) is_draining: bool,
@@ -27,14 +27,14 @@ pub(super) struct LeaseRowUpdate {
 /// has the sender of each record that was read.
 pub(super) fn poll_statements(
     me: NodeIncarnation,
-    renewal: Option<LeaseRowUpdate>,
+    renewal: Option<LeaseHeartbeat>,
     delivered_records: &[u64],
     records_max: usize,
 ) -> String {
     let NodeIncarnation { node, epoch } = me;
     let (node, mut sql) = (node.get(), String::new());
     let view = if renewal.is_some() { VIEW_AND_FIRST_RECORDS } else { VIEW };
-    if let Some(LeaseRowUpdate { seq_max, is_draining }) = renewal {
+    if let Some(LeaseHeartbeat { seq_max, is_draining }) = renewal {
         let mark =
             if is_draining { format!(", {}", NodeStatusMark::Draining.assignments(epoch)) } else { String::new() };
         sql += &format!(

@@ -2,7 +2,7 @@
 
 use super::fault;
 use super::forget_node::{ForgetNodeProgress, ForgetNodeResult, forget};
-use super::life_signs::LastSigns;
+use super::life_signs::LastNodeHeartbeats;
 use super::node_mark::NodeStatusMark;
 use super::nodes::NodeDatabase;
 use super::schema::version;
@@ -95,7 +95,7 @@ pub struct ClusterMembers {
 #[derive(Clone)]
 pub struct ClusterMembersReader {
     pub(super) server: NodeDatabase,
-    pub(super) last_signs: Arc<LastSigns>,
+    pub(super) last_signs: Arc<LastNodeHeartbeats>,
     pub(super) forget_progress: Arc<ForgetNodeProgress>,
 }
 

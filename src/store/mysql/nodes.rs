@@ -3,7 +3,7 @@
 use super::connect::{MysqlConnector, with_long_timeouts};
 use super::epochs::{EpochRaiseCause, fence, is_alive, leave, lock, raise_epoch, state};
 use super::fault;
-use super::lanes::{ALONE, AllocatedFenceLane, FenceLaneAllocator};
+use super::lanes::{ALONE, DbConnectionFenceLane, FenceLaneAllocator};
 use super::mixed_builds::{check_frames, check_migration};
 use super::named_lock::{LOCK_NAME, take};
 use super::node_identity::{MAC_KEY_BYTES, NodeIdentity};
@@ -100,7 +100,7 @@ impl NodeDatabase {
     /// The server cannot be reached or used, or this node was fenced.
     pub fn connect(&self) -> Result<MysqlStore, StoreError> {
         let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
-        let lane = AllocatedFenceLane::take(&self.lanes).ok_or_else(no_lane)?;
+        let lane = DbConnectionFenceLane::take(&self.lanes).ok_or_else(no_lane)?;
         let mut conn = self.session()?;
         let sql = format!(
             "SELECT epoch, GET_LOCK({}, 0), @@max_allowed_packet FROM lanes WHERE node = {} AND lane = {}",

@@ -30,15 +30,15 @@ fn message(seq: u64, from: &str, to: &str) -> Push {
     push(seq, PushKind::Message, from, to, &format!("m{seq:05}"), 100)
 }
 
-fn quotas(receiver: (u64, u64), pair: (u64, u64)) -> Quotas {
-    let usage = |(rows, bytes)| QuotaUsage { rows, bytes };
-    Quotas { receiver: usage(receiver), pair: usage(pair) }
+fn quotas(receiver: (u64, u64), pair: (u64, u64)) -> MailboxQuotas {
+    let usage = |(rows, bytes)| MailboxQuotaUsage { rows, bytes };
+    MailboxQuotas { receiver: usage(receiver), pair: usage(pair) }
 }
 
 const NO_BYTES_MAX: u64 = u64::MAX;
 
 /// Counts in which this mailbox is known to be empty.
-fn mailbox_counts(quotas: Quotas, receiver: &str) -> MailboxUsageCache {
+fn mailbox_counts(quotas: MailboxQuotas, receiver: &str) -> MailboxUsageCache {
     let mut mailbox_counts = MailboxUsageCache::new(quotas, 1_000);
     mailbox_counts.begin();
     mailbox_counts.counts(receiver);
@@ -49,7 +49,7 @@ fn mailbox_counts(quotas: Quotas, receiver: &str) -> MailboxUsageCache {
 
 #[test]
 fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
-    let size = QuotaUsage::of_one_push(message(1, "bob", "ann").text_bytes() as u64).bytes;
+    let size = MailboxQuotaUsage::of_one_push(message(1, "bob", "ann").text_bytes() as u64).bytes;
     for (quotas, of_bob, of_cid) in [
         (quotas((5, NO_BYTES_MAX), (3, NO_BYTES_MAX)), 3, 2),
         (quotas((100, 5 * size), (100, 3 * size)), 3, 2),
@@ -61,15 +61,15 @@ fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
             for n in 0..6 {
                 mailbox_counts.next_round();
                 let verdict = mailbox_counts.admit(&message(n, sender, "ann"), false);
-                assert_eq!(verdict == QuotaCheckResult::Room, n < taken, "{sender} {n} {quotas:?}");
-                assert!(n < taken || matches!(verdict, QuotaCheckResult::Full(_)), "{sender} {n} {quotas:?}");
+                assert_eq!(verdict == MailboxQuotaCheckResult::Room, n < taken, "{sender} {n} {quotas:?}");
+                assert!(n < taken || matches!(verdict, MailboxQuotaCheckResult::Full(_)), "{sender} {n} {quotas:?}");
             }
         }
         mailbox_counts.note_deleted(&user("ann"), 0, "bob".into(), message(0, "bob", "ann").text_bytes() as u64);
         mailbox_counts.next_round();
         assert_eq!(
             mailbox_counts.admit(&message(9, "bob", "ann"), false),
-            QuotaCheckResult::Room,
+            MailboxQuotaCheckResult::Room,
             "a deleted push makes room"
         );
         assert!(mailbox_counts.exceeded_quota(&message(10, "bob", "ann")).is_some());
@@ -90,7 +90,7 @@ fn the_quota_that_is_exceeded_is_told() {
         };
         assert_eq!(
             [0, 1, 2].map(&mut admit),
-            [QuotaCheckResult::Room, QuotaCheckResult::Room, QuotaCheckResult::Full(exceeded)]
+            [MailboxQuotaCheckResult::Room, MailboxQuotaCheckResult::Room, MailboxQuotaCheckResult::Full(exceeded)]
         );
         assert_eq!(mailbox_counts.exceeded_quota(&message(3, "bob", "ann")), Some(exceeded));
     }
@@ -104,16 +104,21 @@ fn a_push_that_depends_on_its_round_is_put_off_with_all_that_follow() {
     let verdicts: Vec<_> = (0..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
     assert_eq!(
         verdicts,
-        [QuotaCheckResult::Room, QuotaCheckResult::Room, QuotaCheckResult::Later, QuotaCheckResult::Later]
+        [
+            MailboxQuotaCheckResult::Room,
+            MailboxQuotaCheckResult::Room,
+            MailboxQuotaCheckResult::Later,
+            MailboxQuotaCheckResult::Later
+        ]
     );
     mailbox_counts.note_not_saved(&message(1, "bob", "ann"));
     mailbox_counts.next_round();
     let verdicts: Vec<_> = (2..4).map(|n| mailbox_counts.admit(&message(n, "bob", "ann"), false)).collect();
-    assert_eq!(verdicts, [QuotaCheckResult::Room, QuotaCheckResult::Later]);
+    assert_eq!(verdicts, [MailboxQuotaCheckResult::Room, MailboxQuotaCheckResult::Later]);
     mailbox_counts.next_round();
     assert_eq!(
         mailbox_counts.admit(&message(3, "bob", "ann"), false),
-        QuotaCheckResult::Full(MailboxQuotaKind::Receiver)
+        MailboxQuotaCheckResult::Full(MailboxQuotaKind::Receiver)
     );
 }
 
@@ -287,7 +292,7 @@ impl StoreConnection for FlakyStore {
     }
 }
 
-fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: Quotas) -> DataWorker {
+fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: MailboxQuotas) -> DataWorker {
     let (inner, dice) = (tables.clone(), Arc::clone(dice));
     let open = move || -> Result<Box<dyn StoreConnection>, StoreError> {
         Ok(Box::new(FlakyStore { inner: inner.clone(), dice: Arc::clone(&dice), broken: false }))
@@ -298,11 +303,11 @@ fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: Quotas) -> DataWo
 }
 
 /// Counts all rows of a receiver again.
-fn recount(tables: &MemoryStore, receiver: &str) -> (QuotaUsage, Vec<SenderUsage>) {
+fn recount(tables: &MemoryStore, receiver: &str) -> (MailboxQuotaUsage, Vec<SenderUsage>) {
     let mut mailbox = MailboxUsage::new(false);
     let all = tables.clone().pushes(&user(receiver), 0, u32::MAX, usize::MAX).unwrap();
     for push in all {
-        mailbox.change(push.sender(), QuotaUsage::of_one_push(push.text_bytes() as u64), true);
+        mailbox.change(push.sender(), MailboxQuotaUsage::of_one_push(push.text_bytes() as u64), true);
     }
     (mailbox.total, mailbox.shares)
 }
@@ -394,7 +399,9 @@ fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
                     known += 1;
                     assert_eq!(found, (total, shares.clone()), "seed {seed}, {name}");
                 }
-                let fits = |usage: QuotaUsage, max: QuotaUsage| usage.rows <= max.rows && usage.bytes <= max.bytes;
+                let fits = |usage: MailboxQuotaUsage, max: MailboxQuotaUsage| {
+                    usage.rows <= max.rows && usage.bytes <= max.bytes
+                };
                 assert!(fits(total, quotas.receiver), "seed {seed}, {name}: {total:?} {before}");
                 assert!(shares.iter().all(|(_, share)| fits(*share, quotas.pair)), "seed {seed}, {name}: {shares:?}");
             }
@@ -414,7 +421,7 @@ fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
 }
 
 /// A worker whose store never fails, with Bob's pushes to Ann in it.
-fn calm(quotas: Quotas, waiting: u64) -> DataWorker {
+fn calm(quotas: MailboxQuotas, waiting: u64) -> DataWorker {
     let mut tables = MemoryStore::default();
     tables.begin().unwrap();
     let all: Vec<Push> = (1..=waiting).map(|seq| message(seq, "bob", "ann")).collect();

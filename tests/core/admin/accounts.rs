@@ -6,7 +6,7 @@ use crate::sim::say::Say;
 use crate::sim::world::World;
 use crate::{ann_and_bob, any};
 use hongyan::chat::contract::{AdminAnswer, ConnId, Job, LogEvent, LoginRefusalCause};
-use hongyan::protocol::request::TokenVerb;
+use hongyan::protocol::request::ResumeTokenVerb;
 
 const NOTHING: [&str; 0] = [];
 
@@ -40,7 +40,7 @@ fn a_user_who_is_disconnected_gets_what_they_did_not_ack_at_the_next_log_in() {
 #[test]
 fn a_ban_ends_session_and_tokens_and_refuses_log_ins() {
     let (mut w, ann, bob) = ann_and_bob();
-    w.say(ann, Say::Token { mid: "t".into(), verb: TokenVerb::New });
+    w.say(ann, Say::Token { mid: "t".into(), verb: ResumeTokenVerb::New });
     w.run_for(100);
     let token = w.store.model.newest_token("ann").unwrap();
     assert_eq!(ask(&mut w, ban("ann")), AdminAnswer::Done);
@@ -141,7 +141,7 @@ fn a_new_password_ends_the_session_and_the_old_one_is_good_no_more() {
     w.store.model.cache_passwords = true;
     let again = w.online("ann");
     assert_eq!(w.heard(ann), ["REPLACED", "closed Replaced"]);
-    w.say(again, Say::Token { mid: "t".into(), verb: TokenVerb::New });
+    w.say(again, Say::Token { mid: "t".into(), verb: ResumeTokenVerb::New });
     w.run_for(100);
     let token = w.store.model.newest_token("ann").unwrap();
     assert_eq!(ask(&mut w, set_password("ann", "new")), AdminAnswer::Done);

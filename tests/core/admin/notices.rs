@@ -5,10 +5,10 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::{Frame, Say};
 use crate::sim::world::{EPOCH_MS, World};
 use crate::{ann_and_bob, any, rules};
-use hongyan::chat::contract::{AdminAnswer, AdminJob, Job, LogEvent};
+use hongyan::chat::contract::{AdminAnswer, AdminStoreJob, Job, LogEvent};
 use hongyan::protocol::push::PushKind;
 use hongyan::protocol::request::FriendVerb;
-use hongyan::store::quota::{QuotaUsage, Quotas};
+use hongyan::store::quota::{MailboxQuotaUsage, MailboxQuotas};
 use std::collections::BTreeSet;
 
 fn notices(world: &mut World, conn: hongyan::chat::contract::ConnId) -> Vec<hongyan::protocol::push::Push> {
@@ -68,8 +68,8 @@ fn a_notice_waits_for_a_user_who_is_away_and_each_has_an_id_of_its_own() {
 #[test]
 fn a_mailbox_without_room_takes_no_notice() {
     let (mut w, ann, _) = ann_and_bob();
-    let one = QuotaUsage { rows: 1, bytes: 1 << 20 };
-    w.store.model.quotas = Quotas { receiver: one, pair: one };
+    let one = MailboxQuotaUsage { rows: 1, bytes: 1 << 20 };
+    w.store.model.quotas = MailboxQuotas { receiver: one, pair: one };
     assert_eq!(ask(&mut w, notice(Some("ann"), "one")), AdminAnswer::Noticed { users: 1 });
     assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswer::Full);
     assert!(
@@ -156,7 +156,7 @@ fn answers_for_a_notice_to_all_that_was_given_up_do_not_count_for_the_next_one()
     let mut w = with_many(1_000);
     let mut count = 0;
     w.store.plan(move |job| {
-        let is_notice = matches!(job, Job::Admin { job, .. } if matches!(**job, AdminJob::Notice { .. }));
+        let is_notice = matches!(job, Job::Admin { job, .. } if matches!(**job, AdminStoreJob::Notice { .. }));
         count += u64::from(is_notice);
         let fate = if is_notice { Fate::Fail } else { Fate::Do };
         Plan { takes_ms: 1, answer_after_ms: 400 * (count % 2), fate }
@@ -186,7 +186,7 @@ fn a_notice_to_all_that_is_given_up_still_reaches_those_in_whose_mailbox_it_is()
     w.store.plan(|job| {
         let to = match job {
             Job::Admin { job, .. } => match &**job {
-                AdminJob::Notice { push } => Some(push.receiver.as_str()),
+                AdminStoreJob::Notice { push } => Some(push.receiver.as_str()),
                 _ => None,
             },
             _ => None,

@@ -7,8 +7,8 @@ use crate::sim::world::{EPOCH_MS, World};
 use crate::{ann_and_bob, rules, saves};
 use hongyan::chat::ChatCore;
 use hongyan::chat::contract::{
-    AdminAnswer, AdminRequest, AdminTicket, ConnId, CoreAction, CoreInput, CoreSettings, JobOutcome, PushPage,
-    PushState, TurnTimestamp,
+    AdminAnswer, AdminReportPushState, AdminRequest, AdminTicket, ConnId, CoreAction, CoreInput, CoreSettings,
+    JobOutcome, PushPage, TurnTimestamp,
 };
 
 fn names(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<String>, bool) {
@@ -173,24 +173,30 @@ fn a_push_is_found_wherever_it_is() {
     let found = pushes(&mut w, "ann", "m1");
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].sender.as_str(), found[0].kind, found[0].time_ms), ("bob", "message", taken_ms));
-    assert_eq!((found[0].state, found[0].times_sent, found[0].is_stored), (PushState::Outstanding, 1, true));
+    assert_eq!((found[0].state, found[0].times_sent, found[0].is_stored), (AdminReportPushState::Outstanding, 1, true));
     w.run_for(15_000);
     assert_eq!(pushes(&mut w, "ann", "m1")[0].times_sent, 2);
     // A push of another sender with the same id waits until the first one is acked.
     let cid = w.online("cid");
     w.message(cid, "m1", "ann");
-    let states = |found: &[hongyan::chat::contract::PushStatusReport]| -> Vec<(String, PushState)> {
+    let states = |found: &[hongyan::chat::contract::AdminPushStatusReport]| -> Vec<(String, AdminReportPushState)> {
         found.iter().map(|push| (push.sender.to_string(), push.state)).collect()
     };
     let found = pushes(&mut w, "ann", "m1");
-    assert_eq!(states(&found), [("cid".into(), PushState::Waiting), ("bob".into(), PushState::Outstanding)]);
+    assert_eq!(
+        states(&found),
+        [("cid".into(), AdminReportPushState::Waiting), ("bob".into(), AdminReportPushState::Outstanding)]
+    );
     w.ack(ann, "m1");
     let found = pushes(&mut w, "ann", "m1");
-    assert_eq!(states(&found), [("cid".into(), PushState::Outstanding), ("bob".into(), PushState::Acked)]);
+    assert_eq!(
+        states(&found),
+        [("cid".into(), AdminReportPushState::Outstanding), ("bob".into(), AdminReportPushState::Acked)]
+    );
     // Ann is away: pushes are only in the store, and the core no longer knows which were acked.
     w.hang_up(ann);
     let found = pushes(&mut w, "ann", "m1");
-    assert_eq!(states(&found), [("cid".into(), PushState::Waiting)]);
+    assert_eq!(states(&found), [("cid".into(), AdminReportPushState::Waiting)]);
     assert_eq!((found[0].times_sent, found[0].is_stored), (0, true));
     assert_eq!(pushes(&mut w, "ann", "m2"), []);
 }

@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::nodes::Peer;
-use hongyan::chat::contract::{AdminAnswer, AdminJob, AdminRequest, AdminTicket, CoreInput, Job};
+use hongyan::chat::contract::{AdminAnswer, AdminRequest, AdminStoreJob, AdminTicket, CoreInput, Job};
 use hongyan::protocol::field::UserName;
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ impl Cluster {
     /// All bans are lifted.
     pub(super) fn unban_all(&mut self) {
         for client in &self.clients {
-            let job = AdminJob::SetBanned { is_banned: false };
+            let job = AdminStoreJob::SetBanned { is_banned: false };
             self.store.model.execute(&Job::Admin { user: name(client.user), job: Box::new(job) });
         }
     }

@@ -4,8 +4,8 @@ use super::super::rows::Rows;
 use super::super::store::Model;
 use super::shared::lane_of;
 use hongyan::chat::contract::{
-    AdminJob, ClusterJobOutcome, ClusterStoreJob, ClusterView, Job, JobOutcome, NodeId, NodeIncarnation, NodeMessage,
-    NodeRow, UserOwner,
+    AdminStoreJob, ClusterStoreJob, ClusterStoreJobOutcome, ClusterView, Job, JobOutcome, NodeId, NodeIncarnation,
+    NodeMessage, NodeRow, UserOwner,
 };
 use hongyan::protocol::field::UserName;
 use std::collections::BTreeMap;
@@ -145,7 +145,7 @@ impl Shared {
             {
                 Done::Whole(JobOutcome::Failed)
             }
-            Job::Admin { job, .. } if matches!(&**job, AdminJob::Notice { push } if push.seq > self.row(me).hlc_limit) => {
+            Job::Admin { job, .. } if matches!(&**job, AdminStoreJob::Notice { push } if push.seq > self.row(me).hlc_limit) => {
                 Done::Whole(JobOutcome::Failed)
             }
             Job::SavePush { push } => {
@@ -163,15 +163,15 @@ impl Shared {
                 JobOutcome::Loaded { friends, page } => {
                     let owner = self.owner_of(user.as_str());
                     cluster(if owner.incarnation == Some(me) {
-                        ClusterJobOutcome::Loaded { epoch: owner.epoch, friends, page }
+                        ClusterStoreJobOutcome::Loaded { epoch: owner.epoch, friends, page }
                     } else {
-                        ClusterJobOutcome::Elsewhere(owner)
+                        ClusterStoreJobOutcome::Elsewhere(owner)
                     })
                 }
                 other => Done::Whole(other),
             },
             Job::Cluster { user, job } => match &**job {
-                ClusterStoreJob::Owner => cluster(ClusterJobOutcome::Owner(self.owner_of(user.as_str()))),
+                ClusterStoreJob::Owner => cluster(ClusterStoreJobOutcome::Owner(self.owner_of(user.as_str()))),
                 ClusterStoreJob::Page { known_seqs, pushes_max, bytes_max } => {
                     Done::Whole(JobOutcome::Page(self.model.page_except(user, known_seqs, *pushes_max, *bytes_max)))
                 }
@@ -182,7 +182,7 @@ impl Shared {
                     let owner = self.owner_of(user.as_str());
                     let is_done = owner.incarnation == Some(me) && owner.epoch == epoch + 1;
                     if owner.epoch != *epoch && !is_done {
-                        return cluster(ClusterJobOutcome::Elsewhere(owner));
+                        return cluster(ClusterStoreJobOutcome::Elsewhere(owner));
                     }
                     let claimed = UserOwner { incarnation: Some(me), epoch: epoch + 1, floor: owner.floor.max(*floor) };
                     self.whereabouts.insert(user.as_str().into(), claimed);
@@ -200,11 +200,11 @@ impl Shared {
             Done::Whole(outcome) => return outcome,
             Done::Fenced => return JobOutcome::Failed,
             Done::ThenOwner { is_first, receiver } => {
-                ClusterJobOutcome::Saved { is_first, owner: Some(self.owner_of(receiver.as_str())) }
+                ClusterStoreJobOutcome::Saved { is_first, owner: Some(self.owner_of(receiver.as_str())) }
             }
             Done::ThenLoad { epoch, user, pushes_max, bytes_max } => {
                 let page = self.model.page_except(&user, &[], pushes_max, bytes_max);
-                ClusterJobOutcome::Loaded { epoch, friends: self.model.friends_of(user.as_str()), page }
+                ClusterStoreJobOutcome::Loaded { epoch, friends: self.model.friends_of(user.as_str()), page }
             }
         };
         JobOutcome::Cluster(Box::new(outcome))

@@ -1,7 +1,7 @@
 //! The acts of the operator, as the store has done them and as the core was told.
 
 use super::*;
-use hongyan::chat::contract::{AccountJob, AccountOutcome, AdminJob, AdminJobOutcome, LogEvent};
+use hongyan::chat::contract::{AccountJob, AccountOutcome, AdminStoreJob, AdminStoreJobOutcome, LogEvent};
 use hongyan::protocol::field::UserName;
 
 /// The knowledge about one account.
@@ -19,13 +19,13 @@ const STORED: usize = 0;
 const TOLD: usize = 1;
 
 impl Governed {
-    fn note(&mut self, job: &AdminJob, outcome: &AdminJobOutcome, at: usize) {
+    fn note(&mut self, job: &AdminStoreJob, outcome: &AdminStoreJobOutcome, at: usize) {
         match (job, outcome) {
-            (AdminJob::SetBanned { is_banned }, AdminJobOutcome::Done) => self.is_banned[at] = *is_banned,
-            (AdminJob::SetPassword { password_hash }, AdminJobOutcome::Done) => {
+            (AdminStoreJob::SetBanned { is_banned }, AdminStoreJobOutcome::Done) => self.is_banned[at] = *is_banned,
+            (AdminStoreJob::SetPassword { password_hash }, AdminStoreJobOutcome::Done) => {
                 self.has_password(password_hash.expose(), at);
             }
-            (AdminJob::Delete { .. }, AdminJobOutcome::Deleting { .. } | AdminJobOutcome::Done) => {
+            (AdminStoreJob::Delete { .. }, AdminStoreJobOutcome::Deleting { .. } | AdminStoreJobOutcome::Done) => {
                 self.is_deleted[at] = true
             }
             _ => {}
@@ -62,16 +62,16 @@ impl Oracle {
         };
         let JobOutcome::Admin(outcome) = outcome else {
             match &**job {
-                AdminJob::Notice { push } => _ = self.lost.insert(push.seq),
+                AdminStoreJob::Notice { push } => _ = self.lost.insert(push.seq),
                 // From now on nobody knows, and nothing was promised: the operator asks again.
-                AdminJob::SetBanned { .. } if is_told => self.governed_of(user).is_banned[TOLD] = false,
+                AdminStoreJob::SetBanned { .. } if is_told => self.governed_of(user).is_banned[TOLD] = false,
                 _ => {}
             }
             return;
         };
         let entry = self.governed_of(user);
         entry.note(job, outcome, if is_told { TOLD } else { STORED });
-        if let (AdminJob::Notice { push }, AdminJobOutcome::Done) = (&**job, &**outcome) {
+        if let (AdminStoreJob::Notice { push }, AdminStoreJobOutcome::Done) = (&**job, &**outcome) {
             if is_told {
                 // From now on it is promised.
                 self.noticed.insert(key_of(push));

@@ -4,7 +4,7 @@ use super::super::mysql::Database;
 use super::{PATIENCE, join};
 use crate::common::store::*;
 use hongyan::chat::contract::{
-    AdminJob, ClusterJobOutcome, ClusterStoreJob, Job, JobOutcome, JobTicket, NodeIncarnation, UserOwner,
+    AdminStoreJob, ClusterStoreJob, ClusterStoreJobOutcome, Job, JobOutcome, JobTicket, NodeIncarnation, UserOwner,
 };
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
@@ -85,7 +85,7 @@ impl Node {
     fn owner(&mut self, name: &str) -> UserOwner {
         match self.cluster(name, ClusterStoreJob::Owner) {
             JobOutcome::Cluster(outcome) => match *outcome {
-                ClusterJobOutcome::Owner(owner) => owner,
+                ClusterStoreJobOutcome::Owner(owner) => owner,
                 other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
@@ -96,7 +96,7 @@ impl Node {
 fn elsewhere(outcome: &JobOutcome) -> Option<UserOwner> {
     match outcome {
         JobOutcome::Cluster(outcome) => match **outcome {
-            ClusterJobOutcome::Elsewhere(owner) => Some(owner),
+            ClusterStoreJobOutcome::Elsewhere(owner) => Some(owner),
             _ => None,
         },
         _ => None,
@@ -107,7 +107,7 @@ fn elsewhere(outcome: &JobOutcome) -> Option<UserOwner> {
 fn loaded(outcome: &JobOutcome) -> Option<(u64, usize, Vec<u64>)> {
     match outcome {
         JobOutcome::Cluster(outcome) => match &**outcome {
-            ClusterJobOutcome::Loaded { epoch, friends, page } => {
+            ClusterStoreJobOutcome::Loaded { epoch, friends, page } => {
                 Some((*epoch, friends.len(), page.pushes.iter().map(|push| push.seq).collect()))
             }
             _ => None,
@@ -119,7 +119,7 @@ fn loaded(outcome: &JobOutcome) -> Option<(u64, usize, Vec<u64>)> {
 fn saved(outcome: &JobOutcome) -> Option<(bool, Option<UserOwner>)> {
     match outcome {
         JobOutcome::Cluster(outcome) => match **outcome {
-            ClusterJobOutcome::Saved { is_first, owner } => Some((is_first, owner)),
+            ClusterStoreJobOutcome::Saved { is_first, owner } => Some((is_first, owner)),
             _ => None,
         },
         _ => None,
@@ -293,7 +293,7 @@ fn a_log_in_reads_only_for_a_user_who_belongs_here() {
         bytes_max: usize::MAX,
     };
     assert!(matches!(a.run([log_in])[0], JobOutcome::Unproven { .. }));
-    let ban = Job::Admin { user: user("ann"), job: Box::new(AdminJob::SetBanned { is_banned: true }) };
+    let ban = Job::Admin { user: user("ann"), job: Box::new(AdminStoreJob::SetBanned { is_banned: true }) };
     let [_, banned] = a.run([ban, load(2)]);
     assert!(matches!(banned, JobOutcome::Banned));
     assert!(matches!(a.claim("ann", 2), JobOutcome::Banned));

@@ -1,9 +1,9 @@
 //! How the state changes when news arrive from the session.
 
 use super::ChatApp;
-use crate::message::{HistoryMessage, KeyTrust};
+use crate::message::{ChatHistoryMessage, KeyTrust};
 use crate::session_messages::{
-    ChatSessionCommand, ChatSessionEvent, ContactListRequest, ContactListSnapshot, ServerLinkStatus,
+    ChatContactListFriendRequest, ChatContactListSnapshot, ChatSessionCommand, ChatSessionEvent, ServerLinkStatus,
 };
 use crate::text;
 use crate::view;
@@ -72,7 +72,7 @@ impl ChatApp {
         Vec::new()
     }
 
-    fn on_message(&mut self, message: HistoryMessage) -> Vec<ChatSessionCommand> {
+    fn on_message(&mut self, message: ChatHistoryMessage) -> Vec<ChatSessionCommand> {
         let (with, is_mine) = (message.with.clone(), message.is_own());
         let rows = view::rows_of(self, &message);
         let is_open = self.open.as_ref() == Some(&with);
@@ -102,7 +102,7 @@ impl ChatApp {
         }
     }
 
-    fn on_roster(&mut self, roster: ContactListSnapshot) {
+    fn on_roster(&mut self, roster: ChatContactListSnapshot) {
         self.friends = roster.friends.into_iter().map(|friend| (friend.name.clone(), friend)).collect();
         self.incoming = roster.incoming;
         self.outgoing = roster.outgoing;
@@ -110,7 +110,7 @@ impl ChatApp {
 }
 
 /// Adds a request; one that is reported twice is kept once.
-fn add_request(asks: &mut Vec<ContactListRequest>, ask: ContactListRequest) {
+fn add_request(asks: &mut Vec<ChatContactListFriendRequest>, ask: ChatContactListFriendRequest) {
     asks.retain(|known| known.name != ask.name);
     if asks.len() < ASKS_MAX {
         asks.push(ask);

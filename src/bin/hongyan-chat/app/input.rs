@@ -1,6 +1,6 @@
 //! How the state changes when a key is pressed.
 
-use super::{ChatApp, ContactListRow, Focus, Popup, SecretPromptPurpose};
+use super::{ChatApp, ChatContactListRow, Focus, Popup, SecretPromptPurpose};
 use crate::editor::LineEditor;
 use crate::secret::Secret;
 use crate::session_messages::{ChatSessionCommand, ServerLinkStatus};
@@ -98,12 +98,12 @@ impl ChatApp {
 
     fn enter_row(&mut self) -> Vec<ChatSessionCommand> {
         match self.current_row() {
-            Some(ContactListRow::Friend(name) | ContactListRow::Other(name)) => self.enter(&name),
-            Some(ContactListRow::Asks(name)) => {
+            Some(ChatContactListRow::Friend(name) | ChatContactListRow::Other(name)) => self.enter(&name),
+            Some(ChatContactListRow::Asks(name)) => {
                 self.show_request(&name);
                 Vec::new()
             }
-            Some(ContactListRow::Asked(name)) => vec![ChatSessionCommand::Find(name)],
+            Some(ChatContactListRow::Asked(name)) => vec![ChatSessionCommand::Find(name)],
             None => Vec::new(),
         }
     }
@@ -123,10 +123,10 @@ impl ChatApp {
     /// Handles a letter in the list: a shortcut for a command about the chosen row.
     fn on_shortcut(&mut self, letter: char) -> Vec<ChatSessionCommand> {
         let command = match (letter, self.current_row()) {
-            ('a', Some(ContactListRow::Asks(name))) => format!("accept {name}"),
-            ('r', Some(ContactListRow::Asks(name))) => format!("reject {name}"),
-            ('w', Some(ContactListRow::Asked(name))) => format!("withdraw {name}"),
-            ('d', Some(ContactListRow::Friend(name))) => format!("remove {name}"),
+            ('a', Some(ChatContactListRow::Asks(name))) => format!("accept {name}"),
+            ('r', Some(ChatContactListRow::Asks(name))) => format!("reject {name}"),
+            ('w', Some(ChatContactListRow::Asked(name))) => format!("withdraw {name}"),
+            ('d', Some(ChatContactListRow::Friend(name))) => format!("remove {name}"),
             ('b', Some(row)) => format!("block {}", row.name()),
             _ => return Vec::new(),
         };

@@ -2,7 +2,7 @@
 
 use super::{ChatApp, Popup, SecretPromptPurpose};
 use crate::commands::{self, COMMANDS, InputCommand};
-use crate::message::{KeyTrust, MessageState};
+use crate::message::{ChatHistoryMessageState, KeyTrust};
 use crate::session_messages::ChatSessionCommand;
 use crate::text;
 
@@ -188,7 +188,7 @@ impl ChatApp {
     pub(super) fn retry(&mut self) -> Vec<ChatSessionCommand> {
         let (Some(with), Some(chat)) = (self.open.clone(), self.chat_mut()) else { return Vec::new() };
         let ids: Vec<String> = chat.failed().map(|message| message.id.clone()).collect();
-        ids.iter().for_each(|id| chat.set_state(id, MessageState::Sent));
+        ids.iter().for_each(|id| chat.set_state(id, ChatHistoryMessageState::Sent));
         ids.into_iter().map(|id| ChatSessionCommand::Retry { with: with.clone(), id }).collect()
     }
 

@@ -5,7 +5,7 @@ use super::ChatApp;
 
 /// One row of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum ContactListRow {
+pub(crate) enum ChatContactListRow {
     /// A user who has sent a friend request.
     Asks(String),
     Friend(String),
@@ -15,7 +15,7 @@ pub(crate) enum ContactListRow {
     Asked(String),
 }
 
-impl ContactListRow {
+impl ChatContactListRow {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Asks(name) | Self::Friend(name) | Self::Other(name) | Self::Asked(name) => name,
@@ -24,20 +24,20 @@ impl ContactListRow {
 }
 
 impl ChatApp {
-    pub(crate) fn rows(&self) -> Vec<ContactListRow> {
-        let asks = self.incoming.iter().map(|ask| ContactListRow::Asks(ask.name.clone()));
-        let friends = self.friends.keys().cloned().map(ContactListRow::Friend);
+    pub(crate) fn rows(&self) -> Vec<ChatContactListRow> {
+        let asks = self.incoming.iter().map(|ask| ChatContactListRow::Asks(ask.name.clone()));
+        let friends = self.friends.keys().cloned().map(ChatContactListRow::Friend);
         let others = self.chats.iter().filter(|(name, chat)| {
             let is_open = self.open.as_ref() == Some(*name);
             !self.friends.contains_key(*name) && (is_open || !chat.messages().is_empty())
         });
-        let others = others.map(|(name, _)| ContactListRow::Other(name.clone()));
-        let asked = self.outgoing.iter().map(|ask| ContactListRow::Asked(ask.name.clone()));
+        let others = others.map(|(name, _)| ChatContactListRow::Other(name.clone()));
+        let asked = self.outgoing.iter().map(|ask| ChatContactListRow::Asked(ask.name.clone()));
         asks.chain(friends).chain(others).chain(asked).collect()
     }
 
     /// The row that keys act on; the first one if the chosen one is gone.
-    pub(crate) fn current_row(&self) -> Option<ContactListRow> {
+    pub(crate) fn current_row(&self) -> Option<ChatContactListRow> {
         let rows = self.rows();
         let chosen = self.selected.as_ref().filter(|row| rows.contains(row));
         chosen.or(rows.first()).cloned()
@@ -46,7 +46,8 @@ impl ChatApp {
     /// Chooses the row with this name.
     pub(crate) fn select(&mut self, name: &str) {
         let rows = self.rows();
-        let is_chat = |row: &&ContactListRow| matches!(row, ContactListRow::Friend(_) | ContactListRow::Other(_));
+        let is_chat =
+            |row: &&ChatContactListRow| matches!(row, ChatContactListRow::Friend(_) | ChatContactListRow::Other(_));
         let row = rows.iter().filter(is_chat).find(|row| row.name() == name);
         if let Some(row) = row.or_else(|| rows.iter().find(|row| row.name() == name)) {
             self.selected = Some(row.clone());

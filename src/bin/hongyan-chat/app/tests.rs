@@ -1,13 +1,13 @@
 use super::*;
-use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus, MessageState};
-use crate::session_messages::{ChatSessionEvent, ContactListSnapshot};
+use crate::message::{ChatHistoryMessage, ChatHistoryMessageState, KeyTrust, MessageEncryptionStatus};
+use crate::session_messages::{ChatContactListSnapshot, ChatSessionEvent};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 fn app() -> ChatApp {
     let mut app = ChatApp::new("ann", "server", 0);
     app.on_event(ChatSessionEvent::Link(ServerLinkStatus::Here));
-    let friend = |name: &str| ContactListFriend { name: name.into(), nick: String::new(), is_online: false };
-    app.on_event(ChatSessionEvent::Roster(ContactListSnapshot {
+    let friend = |name: &str| ChatContactListFriend { name: name.into(), nick: String::new(), is_online: false };
+    app.on_event(ChatSessionEvent::Roster(ChatContactListSnapshot {
         friends: vec![friend("bob"), friend("zoe")],
         incoming: vec![ask("carl")],
         outgoing: vec![ask("dora")],
@@ -15,8 +15,8 @@ fn app() -> ChatApp {
     app
 }
 
-fn ask(name: &str) -> ContactListRequest {
-    ContactListRequest { name: name.into(), id: format!("of {name}"), text: format!("words of {name}") }
+fn ask(name: &str) -> ChatContactListFriendRequest {
+    ChatContactListFriendRequest { name: name.into(), id: format!("of {name}"), text: format!("words of {name}") }
 }
 
 fn press(app: &mut ChatApp, code: KeyCode) -> Vec<ChatSessionCommand> {
@@ -39,12 +39,12 @@ fn secret_of(text: &str) -> Secret {
 
 fn received(with: &str, time: u64) -> ChatSessionEvent {
     let (id, text) = (time.to_string(), format!("text {time}"));
-    ChatSessionEvent::Message(HistoryMessage {
+    ChatSessionEvent::Message(ChatHistoryMessage {
         with: with.into(),
         id,
         time,
         text,
-        way: MessageState::Received,
+        way: ChatHistoryMessageState::Received,
         seal: MessageEncryptionStatus::Sealed,
     })
 }
@@ -145,7 +145,7 @@ fn text_typed_over_a_window_is_a_command_or_nothing() {
 #[test]
 fn requests_are_answered_from_the_list() {
     let mut app = app();
-    assert_eq!(app.current_row(), Some(ContactListRow::Asks("carl".into())));
+    assert_eq!(app.current_row(), Some(ChatContactListRow::Asks("carl".into())));
     assert!(press(&mut app, KeyCode::Enter).is_empty());
     let Some(Popup::Text { text, .. }) = &app.popup else { panic!() };
     assert!(text.contains("words of carl") && text.contains("/accept carl or /reject carl"), "{text}");
@@ -162,7 +162,7 @@ fn requests_are_answered_from_the_list() {
     assert_eq!(press(&mut app, KeyCode::Char('w')), [ChatSessionCommand::Withdraw(ask("dora"))]);
     assert!(press(&mut app, KeyCode::Char('a')).is_empty(), "a sent request cannot be accepted");
     press(&mut app, KeyCode::Up);
-    assert_eq!(app.current_row(), Some(ContactListRow::Friend("zoe".into())));
+    assert_eq!(app.current_row(), Some(ChatContactListRow::Friend("zoe".into())));
     assert!(press(&mut app, KeyCode::Char('b')).is_empty());
     assert!(press(&mut app, KeyCode::Char('x')).is_empty() && app.popup.is_some(), "a question waits for y or n");
     assert_eq!(press(&mut app, KeyCode::Char('y')), [ChatSessionCommand::Block("zoe".into())]);
@@ -198,9 +198,9 @@ fn all_that_failed_is_sent_again_under_its_id() {
     let mut app = app();
     app.enter("bob");
     for id in 1..4_u64 {
-        let way = if id == 2 { MessageState::Safe } else { MessageState::Failed("FULL".into()) };
+        let way = if id == 2 { ChatHistoryMessageState::Safe } else { ChatHistoryMessageState::Failed("FULL".into()) };
         let (with, text) = ("bob".into(), String::new());
-        app.on_event(ChatSessionEvent::Message(HistoryMessage {
+        app.on_event(ChatSessionEvent::Message(ChatHistoryMessage {
             with,
             id: id.to_string(),
             time: id,
@@ -215,7 +215,7 @@ fn all_that_failed_is_sent_again_under_its_id() {
     app.on_event(ChatSessionEvent::Became {
         with: "bob".into(),
         id: "3".into(),
-        way: MessageState::Failed("FULL".into()),
+        way: ChatHistoryMessageState::Failed("FULL".into()),
     });
     assert_eq!(control(&mut app, 'r'), [again("3")]);
 }
@@ -291,8 +291,8 @@ fn the_list_keeps_its_place_while_others_come_and_go() {
     let mut app = app();
     app.select("zoe");
     app.on_event(received("yan", 1));
-    assert_eq!(app.current_row(), Some(ContactListRow::Friend("zoe".into())));
-    assert!(app.rows().contains(&ContactListRow::Other("yan".into())), "no friend, but there are messages");
-    app.on_event(ChatSessionEvent::Roster(ContactListSnapshot::default()));
-    assert_eq!(app.current_row(), Some(ContactListRow::Other("yan".into())));
+    assert_eq!(app.current_row(), Some(ChatContactListRow::Friend("zoe".into())));
+    assert!(app.rows().contains(&ChatContactListRow::Other("yan".into())), "no friend, but there are messages");
+    app.on_event(ChatSessionEvent::Roster(ChatContactListSnapshot::default()));
+    assert_eq!(app.current_row(), Some(ChatContactListRow::Other("yan".into())));
 }

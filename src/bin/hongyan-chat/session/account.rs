@@ -2,7 +2,7 @@
 
 use super::ChatSessionWorker;
 use crate::session_messages::{
-    ChatSessionCommand, ChatSessionEvent, ContactListFriend, ContactListRequest, ContactListSnapshot,
+    ChatContactListFriend, ChatContactListFriendRequest, ChatContactListSnapshot, ChatSessionCommand, ChatSessionEvent,
 };
 use crate::text;
 use hongyan::client::{Error, ErrorCode, ProfileChange, RosterPendingRequest, hash_value};
@@ -108,19 +108,19 @@ impl ChatSessionWorker {
     /// Fetches friends and requests.
     pub(super) fn refresh(&mut self) {
         let Some(client) = self.client.clone().filter(|client| client.is_online()) else { return };
-        let ask = |request: RosterPendingRequest| ContactListRequest {
+        let ask = |request: RosterPendingRequest| ChatContactListFriendRequest {
             name: request.user_name,
             id: request.message_id,
             text: request.content,
         };
         match client.roster(true) {
             Ok(roster) => {
-                let friends = roster.friends.into_iter().map(|friend| ContactListFriend {
+                let friends = roster.friends.into_iter().map(|friend| ChatContactListFriend {
                     name: friend.user_name,
                     nick: friend.nick_name,
                     is_online: friend.online,
                 });
-                self.shared.emit(ChatSessionEvent::Roster(ContactListSnapshot {
+                self.shared.emit(ChatSessionEvent::Roster(ChatContactListSnapshot {
                     friends: friends.collect(),
                     incoming: roster.incoming.into_iter().map(ask).collect(),
                     outgoing: roster.outgoing.into_iter().map(ask).collect(),

@@ -1,17 +1,17 @@
 //! Handles what arrives from the server. Each message is on the disk before it is acked.
 
-use super::shared::{ChatSessionShared, ChatSessionTask};
+use super::shared::{ChatSessionShared, ChatSessionThreadTask};
 use super::trust;
-use crate::message::{HistoryMessage, MessageEncryptionStatus, MessageState};
-use crate::session_messages::{ChatSessionEvent, ContactListRequest, ServerLinkStatus};
-use hongyan::client::{Client, ClientEndReason, ClientEvent, ConnectionState, Error, Push, PushKind};
+use crate::message::{ChatHistoryMessage, ChatHistoryMessageState, MessageEncryptionStatus};
+use crate::session_messages::{ChatContactListFriendRequest, ChatSessionEvent, ServerLinkStatus};
+use hongyan::client::{Client, ClientEndReason, ClientEvent, ConnectionToServerState, Error, Push, PushKind};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 const WAIT: Duration = Duration::from_secs(1);
 
 /// Passes on the events of the client until it has stopped for good.
-pub(super) fn listen(desk: &ChatSessionShared, client: &Client, tasks: &SyncSender<ChatSessionTask>) {
+pub(super) fn listen(desk: &ChatSessionShared, client: &Client, tasks: &SyncSender<ChatSessionThreadTask>) {
     loop {
         // The worker may be waiting for an answer of the server. Its queue is long, and it never
         // waits for this thread.
@@ -22,23 +22,25 @@ pub(super) fn listen(desk: &ChatSessionShared, client: &Client, tasks: &SyncSend
                     let is_message = delivery.kind == PushKind::Message;
                     delivery.ack();
                     if !is_message {
-                        tell_worker(ChatSessionTask::Refresh);
+                        tell_worker(ChatSessionThreadTask::Refresh);
                     }
                 }
             }
             Ok(Some(ClientEvent::Presence { user_name, online })) => {
                 desk.emit(ChatSessionEvent::Presence { name: user_name, is_online: online });
             }
-            Ok(Some(ClientEvent::Connection(ConnectionState::Online))) => tell_worker(ChatSessionTask::Online),
-            Ok(Some(ClientEvent::Connection(ConnectionState::Offline { reason, .. }))) => {
+            Ok(Some(ClientEvent::Connection(ConnectionToServerState::Online))) => {
+                tell_worker(ChatSessionThreadTask::Online)
+            }
+            Ok(Some(ClientEvent::Connection(ConnectionToServerState::Offline { reason, .. }))) => {
                 desk.emit(ChatSessionEvent::Link(ServerLinkStatus::Away(reason)))
             }
-            Ok(Some(ClientEvent::Connection(ConnectionState::Ended(end)))) | Err(Error::Ended(end)) => {
-                tell_worker(ChatSessionTask::Over(end));
+            Ok(Some(ClientEvent::Connection(ConnectionToServerState::Ended(end)))) | Err(Error::Ended(end)) => {
+                tell_worker(ChatSessionThreadTask::Over(end));
                 return;
             }
             Err(error) => {
-                tell_worker(ChatSessionTask::Over(ClientEndReason::Fault(error.to_string())));
+                tell_worker(ChatSessionThreadTask::Over(ClientEndReason::Fault(error.to_string())));
                 return;
             }
             Ok(_) => {}
@@ -54,7 +56,7 @@ fn take(desk: &ChatSessionShared, client: &Client, push: &Push) -> bool {
         // The server stores a request until it is answered, and a friendship for as long as it
         // exists.
         PushKind::FriendRequest => {
-            desk.emit(ChatSessionEvent::Asked(ContactListRequest {
+            desk.emit(ChatSessionEvent::Asked(ChatContactListFriendRequest {
                 name,
                 id: push.message_id.clone(),
                 text: push.content.clone(),
@@ -79,12 +81,12 @@ fn take_message(desk: &ChatSessionShared, client: &Client, push: &Push) -> bool 
         // Has the sender new keys? If so, the user is warned and asked.
         trust::fetch_and_check_keys(desk, client, &push.sender);
     }
-    let message = HistoryMessage {
+    let message = ChatHistoryMessage {
         with: push.sender.clone(),
         id: push.message_id.clone(),
         time: push.time_ms(),
         text,
-        way: MessageState::Received,
+        way: ChatHistoryMessageState::Received,
         seal,
     };
     match desk.update_history(|history| history.add(&message)) {

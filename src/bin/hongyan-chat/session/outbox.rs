@@ -2,8 +2,8 @@
 //! is unknown is sent again under the same id.
 
 use super::ChatSessionWorker;
-use super::shared::{ChatSessionShared, ChatSessionTask};
-use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus, MessageState};
+use super::shared::{ChatSessionShared, ChatSessionThreadTask};
+use crate::message::{ChatHistoryMessage, ChatHistoryMessageState, KeyTrust, MessageEncryptionStatus};
 use crate::session_messages::ChatSessionEvent;
 use hongyan::client::{Error, PendingSend, new_id};
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ impl ChatOutbox {
 #[derive(Debug, PartialEq, Eq)]
 enum ChatOutboxEntryDecision {
     Keep,
-    Done(MessageState),
+    Done(ChatHistoryMessageState),
 }
 
 fn now() -> u64 {
@@ -61,7 +61,7 @@ fn now() -> u64 {
 /// because the worker may be waiting for the server. Returns news for the screen.
 pub(super) fn store_and_queue(
     desk: &ChatSessionShared,
-    tasks: &SyncSender<ChatSessionTask>,
+    tasks: &SyncSender<ChatSessionThreadTask>,
     to: String,
     text: String,
 ) -> Vec<ChatSessionEvent> {
@@ -73,16 +73,22 @@ pub(super) fn store_and_queue(
     // when keys are being generated.
     let is_pinned = desk.keyring.try_lock().is_ok_and(|keyring| keyring.has_pinned(&to));
     let seal = if is_pinned { MessageEncryptionStatus::Sealed } else { MessageEncryptionStatus::Plain };
-    let mut message =
-        HistoryMessage { with: to.clone(), id: id.clone(), time: now(), text, way: MessageState::Sent, seal };
+    let mut message = ChatHistoryMessage {
+        with: to.clone(),
+        id: id.clone(),
+        time: now(),
+        text,
+        way: ChatHistoryMessageState::Sent,
+        seal,
+    };
     let (kept, mut news) = desk.change(|history| history.add(&message));
     if let Err(error) = kept {
         let reason = format!("the message cannot be kept, and was not sent: {error}");
         news.push(ChatSessionEvent::NotKept { with: to, text: message.text, reason });
         return news;
     }
-    if tasks.try_send(ChatSessionTask::Send { to: to.clone(), id: id.clone() }).is_err() {
-        message.way = MessageState::Failed("not delivered: too much waits already".to_owned());
+    if tasks.try_send(ChatSessionThreadTask::Send { to: to.clone(), id: id.clone() }).is_err() {
+        message.way = ChatHistoryMessageState::Failed("not delivered: too much waits already".to_owned());
         let (kept, more) = desk.change(|history| history.store_state(&to, &id, &message.way));
         news.extend(more);
         news.extend(kept.err().map(|error| ChatSessionEvent::Warned(format!("cannot write the messages: {error}"))));
@@ -93,11 +99,11 @@ pub(super) fn store_and_queue(
 
 impl ChatSessionWorker {
     pub(super) fn retry(&mut self, with: &str, id: &str) {
-        self.set_state(with, id, MessageState::Sent);
+        self.set_state(with, id, ChatHistoryMessageState::Sent);
         self.outbox.push(with, id);
     }
 
-    fn set_state(&self, with: &str, id: &str, way: MessageState) {
+    fn set_state(&self, with: &str, id: &str, way: ChatHistoryMessageState) {
         let kept = self.shared.update_history(|history| history.store_state(with, id, &way));
         if let Err(error) = kept {
             self.shared.warn(format!("cannot write the messages: {error}"));
@@ -148,7 +154,7 @@ impl ChatSessionWorker {
         };
         let Some(message) = found else { return not_delivered("it is not kept any more") };
         if tried.is_some_and(|tried| is_too_late(tried, now())) {
-            return ChatOutboxEntryDecision::Done(MessageState::Failed(MAY_BE_DELIVERED.to_owned()));
+            return ChatOutboxEntryDecision::Done(ChatHistoryMessageState::Failed(MAY_BE_DELIVERED.to_owned()));
         }
         let sealed = self.shared.keyring().seal(&entry.with, &entry.id, &message.text);
         let sealed = match sealed {
@@ -156,7 +162,7 @@ impl ChatSessionWorker {
             Err(why) => return not_delivered(&why),
         };
         if sealed.seal != message.seal {
-            let changed = HistoryMessage { seal: sealed.seal, ..message };
+            let changed = ChatHistoryMessage { seal: sealed.seal, ..message };
             let kept = self.shared.update_history(|history| history.clear(&changed));
             if let Err(error) = kept {
                 self.shared.warn(format!("cannot write the messages: {error}"));
@@ -181,7 +187,7 @@ impl ChatSessionWorker {
 }
 
 fn not_delivered(why: &str) -> ChatOutboxEntryDecision {
-    ChatOutboxEntryDecision::Done(MessageState::Failed(format!("not delivered: {why}")))
+    ChatOutboxEntryDecision::Done(ChatHistoryMessageState::Failed(format!("not delivered: {why}")))
 }
 
 /// Might the server no longer recognise a message that was first sent at `tried`, and treat it as a
@@ -227,7 +233,7 @@ fn look_at(entry: &mut ChatOutboxEntry) -> ChatOutboxEntryDecision {
 /// The step that follows an answer.
 fn outcome_of(result: Result<(), Error>) -> ChatOutboxEntryDecision {
     match result {
-        Ok(()) => ChatOutboxEntryDecision::Done(MessageState::Safe),
+        Ok(()) => ChatOutboxEntryDecision::Done(ChatHistoryMessageState::Safe),
         // The message is sent again for as long as the server recognises it.
         Err(error) if error.may_have_been_executed() || error == Error::Busy => ChatOutboxEntryDecision::Keep,
         Err(error) => not_delivered(&error.to_string()),
@@ -246,9 +252,9 @@ mod tests {
             assert_eq!(outcome_of(result), ChatOutboxEntryDecision::Keep);
         }
         for result in [Err(Error::NotFriends), refused(ErrorCode::Full), refused(ErrorCode::BadField)] {
-            assert!(matches!(outcome_of(result), ChatOutboxEntryDecision::Done(MessageState::Failed(_))));
+            assert!(matches!(outcome_of(result), ChatOutboxEntryDecision::Done(ChatHistoryMessageState::Failed(_))));
         }
-        assert_eq!(outcome_of(Ok(())), ChatOutboxEntryDecision::Done(MessageState::Safe));
+        assert_eq!(outcome_of(Ok(())), ChatOutboxEntryDecision::Done(ChatHistoryMessageState::Safe));
         let minute = 60_000;
         for (tried, now, too_late) in
             [(50, 50, false), (50, 57, false), (50, 59, true), (50, 49, false), (50, 20, true)]

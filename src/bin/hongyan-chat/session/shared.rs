@@ -1,7 +1,7 @@
 //! The parts of a session that both of its threads use.
 
-use crate::history::MessageHistory;
-use crate::keyring::Keyring;
+use crate::history::ChatHistoryFile;
+use crate::keyring::E2eKeyring;
 use crate::session_messages::{ChatSessionCommand, ChatSessionEvent};
 use hongyan::client::ClientEndReason;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The tasks of the session's thread.
 #[derive(Debug)]
-pub(super) enum ChatSessionTask {
+pub(super) enum ChatSessionThreadTask {
     Order(ChatSessionCommand),
     /// A message is stored and must be sent.
     Send {
@@ -29,18 +29,21 @@ pub(super) type ChatSessionEventSender = Arc<dyn Fn(ChatSessionEvent) + Send + S
 
 /// The state that the two threads of a session share.
 pub(super) struct ChatSessionShared {
-    pub(super) history: Mutex<MessageHistory>,
-    pub(super) keyring: Mutex<Keyring>,
+    pub(super) history: Mutex<ChatHistoryFile>,
+    pub(super) keyring: Mutex<E2eKeyring>,
     pub(super) event_sender: ChatSessionEventSender,
 }
 
 impl ChatSessionShared {
-    pub(super) fn history(&self) -> MutexGuard<'_, MessageHistory> {
+    pub(super) fn history(&self) -> MutexGuard<'_, ChatHistoryFile> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the stored messages, and reports any problem of the file to the screen.
-    pub(super) fn update_history<T>(&self, change: impl FnOnce(&mut MessageHistory) -> io::Result<T>) -> io::Result<T> {
+    pub(super) fn update_history<T>(
+        &self,
+        change: impl FnOnce(&mut ChatHistoryFile) -> io::Result<T>,
+    ) -> io::Result<T> {
         let (kept, news) = self.change(change);
         news.into_iter().for_each(|news| self.emit(news));
         kept
@@ -50,7 +53,7 @@ impl ChatSessionShared {
     /// them as a result.
     pub(super) fn change<T>(
         &self,
-        change: impl FnOnce(&mut MessageHistory) -> io::Result<T>,
+        change: impl FnOnce(&mut ChatHistoryFile) -> io::Result<T>,
     ) -> (io::Result<T>, Vec<ChatSessionEvent>) {
         let mut history = self.history();
         let kept = change(&mut history);
@@ -58,7 +61,7 @@ impl ChatSessionShared {
         (kept, history.take_rewrite_error().map(|error| ChatSessionEvent::Warned(grows(error))).into_iter().collect())
     }
 
-    pub(super) fn keyring(&self) -> MutexGuard<'_, Keyring> {
+    pub(super) fn keyring(&self) -> MutexGuard<'_, E2eKeyring> {
         self.keyring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

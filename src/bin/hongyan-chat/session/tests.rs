@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::args::ChatLoginArgs;
-use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus};
+use crate::message::{ChatHistoryMessage, KeyTrust, MessageEncryptionStatus};
 use hongyan::client::e2e::E2eKeyPairs;
 use hongyan::client::{ProfileChange, PushKind};
 use hongyan::config::{Config, StoreUrl};
@@ -72,7 +72,7 @@ impl TestSession {
 
     /// Waits for the next state of this message, which the session sends again.
     #[track_caller]
-    fn became(&self, what: &str) -> MessageState {
+    fn became(&self, what: &str) -> ChatHistoryMessageState {
         self.wait(what, |news| match news {
             ChatSessionEvent::Became { id, way, .. } if id == what => Some(way),
             _ => None,
@@ -81,7 +81,7 @@ impl TestSession {
 
     /// Sends a message to bob and waits for its state.
     #[track_caller]
-    fn send(&self, text: &str) -> MessageState {
+    fn send(&self, text: &str) -> ChatHistoryMessageState {
         self.order(ChatSessionCommand::Send { to: "bob".into(), text: text.into() });
         self.wait(text, |news| match news {
             ChatSessionEvent::Became { way, .. } => Some(way),
@@ -148,7 +148,7 @@ fn keys_that_changed_unseen_stop_the_next_message() {
     let session = TestSession::start(&ann);
     for text in ["one", "and again"] {
         assert!(
-            matches!(session.send(text), MessageState::Failed(_)),
+            matches!(session.send(text), ChatHistoryMessageState::Failed(_)),
             "{text} was sealed for keys that bob has no more"
         );
     }
@@ -174,12 +174,12 @@ fn the_user_agrees_to_the_keys_that_were_shown_and_to_no_others() {
     change_keys(&bob, new_keys());
     session.order(ChatSessionCommand::Agree { name: "bob".into(), keys });
     let KeyTrust::Changed { keys, .. } = session.trust() else { panic!("agreed to keys that nobody was shown") };
-    assert!(matches!(session.send("not yet"), MessageState::Failed(_)));
+    assert!(matches!(session.send("not yet"), ChatHistoryMessageState::Failed(_)));
     session.order(ChatSessionCommand::Agree { name: "bob".into(), keys });
     session.wait("an agreement", |news| {
         matches!(news, ChatSessionEvent::Trust { trust: KeyTrust::Pinned { .. }, .. }).then_some(())
     });
-    assert_eq!(session.send("now"), MessageState::Safe);
+    assert_eq!(session.send("now"), ChatHistoryMessageState::Safe);
     session.end();
 }
 
@@ -189,15 +189,15 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     let server = server();
     let (ann, bob) = friends(folder.path(), &server);
     let path = ann.folder.file("messages");
-    let mut history = MessageHistory::open(&path, HistoryLimits::default()).unwrap();
+    let mut history = ChatHistoryFile::open(&path, ChatHistoryFileLimits::default()).unwrap();
     for id in ["tried", "never tried"] {
         let (with, text) = ("bob".into(), id.into());
-        let message = HistoryMessage {
+        let message = ChatHistoryMessage {
             with,
             id: id.into(),
             time: 1,
             text,
-            way: MessageState::Sent,
+            way: ChatHistoryMessageState::Sent,
             seal: MessageEncryptionStatus::Plain,
         };
         history.add(&message).unwrap();
@@ -205,14 +205,14 @@ fn an_old_message_is_not_sent_again_by_itself_if_it_may_have_been_delivered() {
     history.store_first_try("bob", "tried", 1).unwrap();
     drop(history);
     let session = TestSession::start(&ann);
-    let MessageState::Failed(why) = session.became("tried") else { panic!("it was sent again") };
+    let ChatHistoryMessageState::Failed(why) = session.became("tried") else { panic!("it was sent again") };
     assert!(why.contains("may have been delivered"), "{why}");
-    assert_eq!(session.became("never tried"), MessageState::Safe);
+    assert_eq!(session.became("never tried"), ChatHistoryMessageState::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "never tried")).unwrap());
     // The user asks to send the message in spite of that.
     session.order(ChatSessionCommand::Retry { with: "bob".into(), id: "tried".into() });
-    assert_eq!(session.became("tried"), MessageState::Sent);
-    assert_eq!(session.became("tried"), MessageState::Safe);
+    assert_eq!(session.became("tried"), ChatHistoryMessageState::Sent);
+    assert_eq!(session.became("tried"), ChatHistoryMessageState::Safe);
     assert!(bob.receive(PATIENCE, |push| assert_eq!(push.message_id, "tried")).unwrap());
     session.end();
 }
@@ -245,8 +245,12 @@ fn a_message_is_kept_before_anything_waits_for_the_server() {
     session.order(ChatSessionCommand::LookAt("bob".into()));
     let news = session.session.execute(ChatSessionCommand::Send { to: "bob".into(), text: "the geese fly".into() });
     let [ChatSessionEvent::Message(message)] = news.as_slice() else { panic!("{news:?}") };
-    assert_eq!((message.text.as_str(), &message.way), ("the geese fly", &MessageState::Sent), "it is on the screen");
-    let kept = MessageHistory::open(&setup.folder.file("messages"), HistoryLimits::default()).unwrap();
+    assert_eq!(
+        (message.text.as_str(), &message.way),
+        ("the geese fly", &ChatHistoryMessageState::Sent),
+        "it is on the screen"
+    );
+    let kept = ChatHistoryFile::open(&setup.folder.file("messages"), ChatHistoryFileLimits::default()).unwrap();
     assert_eq!(kept.messages(), std::slice::from_ref(message), "and on the disk");
 }
 
@@ -259,7 +263,8 @@ fn a_message_that_cannot_be_kept_goes_back_to_the_user() {
     // temporary file.
     std::fs::create_dir(folder.path().join(format!("full.{}.new", std::process::id()))).unwrap();
     let full =
-        MessageHistory::open(&folder.path().join("full"), HistoryLimits { messages_max: 1, bytes_max: 0 }).unwrap();
+        ChatHistoryFile::open(&folder.path().join("full"), ChatHistoryFileLimits { messages_max: 1, bytes_max: 0 })
+            .unwrap();
     *session.session.shared.history() = full;
     let news = session.session.execute(ChatSessionCommand::Send { to: "bob".into(), text: "/etc".into() });
     let [ChatSessionEvent::NotKept { with, text, .. }] = news.as_slice() else { panic!("{news:?}") };

@@ -3,7 +3,7 @@
 use super::ChatSessionWorker;
 use super::shared::ChatSessionShared;
 use crate::keyring::OwnEncryptionKeysCheckResult;
-use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus, MessageState};
+use crate::message::{ChatHistoryMessage, ChatHistoryMessageState, KeyTrust, MessageEncryptionStatus};
 use crate::session_messages::{ChatSessionCommand, ChatSessionEvent};
 use hongyan::client::{Client, Error, Profile, ProfileChange};
 use std::time::{Duration, Instant};
@@ -191,18 +191,19 @@ impl ChatSessionWorker {
 
     /// Reads doubtful messages again: with the keys that are known now they may be readable.
     fn read_again(&self, of: Option<&str>) {
-        let is_meant = |message: &&HistoryMessage| {
-            message.way == MessageState::Received
+        let is_meant = |message: &&ChatHistoryMessage| {
+            message.way == ChatHistoryMessageState::Received
                 && message.seal == MessageEncryptionStatus::Doubtful
                 && of.is_none_or(|name| message.with == name)
         };
-        let doubtful: Vec<HistoryMessage> = self.shared.history().messages().iter().filter(is_meant).cloned().collect();
+        let doubtful: Vec<ChatHistoryMessage> =
+            self.shared.history().messages().iter().filter(is_meant).cloned().collect();
         for message in doubtful {
             let (text, seal) = self.shared.keyring().open_message(&message.with, &message.id, &message.text);
             if seal != MessageEncryptionStatus::Sealed {
                 continue;
             }
-            let clear = HistoryMessage { text, seal, ..message };
+            let clear = ChatHistoryMessage { text, seal, ..message };
             let kept = self.shared.update_history(|history| history.clear(&clear));
             match kept {
                 Ok(()) => self.shared.emit(ChatSessionEvent::Cleared(clear)),

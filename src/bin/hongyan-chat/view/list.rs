@@ -2,7 +2,7 @@
 
 use super::lines::put;
 use super::look::TextTheme;
-use crate::app::{ChatApp, ContactListRow, Focus};
+use crate::app::{ChatApp, ChatContactListRow, Focus};
 use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -29,28 +29,28 @@ pub(super) fn draw(app: &ChatApp, look: TextTheme, frame: &mut Frame<'_>, area: 
     }
 }
 
-fn line(app: &ChatApp, look: TextTheme, row: &ContactListRow, is_chosen: bool, width: usize) -> Line<'static> {
+fn line(app: &ChatApp, look: TextTheme, row: &ChatContactListRow, is_chosen: bool, width: usize) -> Line<'static> {
     let unread = app.chats.get(row.name()).map_or(0, |chat| chat.unread);
     let (sign, style) = match row {
-        ContactListRow::Asks(_) => ("→", look.strong()),
-        ContactListRow::Asked(_) => ("…", look.faint()),
-        ContactListRow::Other(_) => (" ", look.faint()),
-        ContactListRow::Friend(name) => match app.friends.get(name) {
+        ChatContactListRow::Asks(_) => ("→", look.strong()),
+        ChatContactListRow::Asked(_) => ("…", look.faint()),
+        ChatContactListRow::Other(_) => (" ", look.faint()),
+        ChatContactListRow::Friend(name) => match app.friends.get(name) {
             Some(friend) if friend.is_online => ("●", look.good()),
             _ => ("○", look.faint()),
         },
     };
     let tail = match row {
-        ContactListRow::Asks(_) => " asks".to_owned(),
-        ContactListRow::Asked(_) => " asked".to_owned(),
+        ChatContactListRow::Asks(_) => " asks".to_owned(),
+        ChatContactListRow::Asked(_) => " asked".to_owned(),
         _ if unread > 0 => format!(" ({unread})"),
         _ => String::new(),
     };
     let room = width.saturating_sub(2 + text::columns(&tail));
     let name = text::truncate(&text::line(row.name()), room);
     let gap = " ".repeat(room.saturating_sub(text::columns(&name)));
-    let is_open =
-        app.open.as_deref() == Some(row.name()) && matches!(row, ContactListRow::Friend(_) | ContactListRow::Other(_));
+    let is_open = app.open.as_deref() == Some(row.name())
+        && matches!(row, ChatContactListRow::Friend(_) | ChatContactListRow::Other(_));
     let base = match (is_chosen, app.focus) {
         (true, Focus::List) => look.chosen(),
         _ if is_open => look.strong(),

@@ -5,7 +5,7 @@ use super::lines::put;
 use super::look::TextTheme;
 use crate::app::{ChatApp, Focus};
 use crate::chat::{FriendChatView, mark, remark, visible};
-use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus};
+use crate::message::{ChatHistoryMessage, KeyTrust, MessageEncryptionStatus};
 use crate::text;
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -136,14 +136,14 @@ fn is_sealed_usually(app: &ChatApp, chat: &FriendChatView) -> bool {
 }
 
 /// How many rows one message takes.
-pub(super) fn rows_of_message(app: &ChatApp, message: &HistoryMessage, area: Rect) -> usize {
+pub(super) fn rows_of_message(app: &ChatApp, message: &ChatHistoryMessage, area: Rect) -> usize {
     let is_sealed_usually = app.chat().is_some_and(|chat| is_sealed_usually(app, chat));
     rows_of(app, message, area.width.into(), is_sealed_usually, TextTheme::default()).len()
 }
 
 fn rows_of(
     app: &ChatApp,
-    message: &HistoryMessage,
+    message: &ChatHistoryMessage,
     width: usize,
     is_sealed_usually: bool,
     look: TextTheme,

@@ -1,8 +1,8 @@
 use super::*;
 use crate::app::ChatApp;
-use crate::message::{HistoryMessage, KeyTrust, MessageEncryptionStatus, MessageState};
+use crate::message::{ChatHistoryMessage, ChatHistoryMessageState, KeyTrust, MessageEncryptionStatus};
 use crate::session_messages::{
-    ChatSessionEvent, ContactListFriend, ContactListRequest, ContactListSnapshot, ServerLinkStatus,
+    ChatContactListFriend, ChatContactListFriendRequest, ChatContactListSnapshot, ChatSessionEvent, ServerLinkStatus,
 };
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use hongyan::safe_text::is_shown;
@@ -24,9 +24,9 @@ fn shows(app: &ChatApp, what: &str) -> bool {
     drawn(app, TextTheme::default()).join("\n").contains(what)
 }
 
-fn message(id: u64, way: MessageState, text: &str) -> HistoryMessage {
+fn message(id: u64, way: ChatHistoryMessageState, text: &str) -> ChatHistoryMessage {
     let time = 1_764_230_400_000 + id * 60_000;
-    HistoryMessage {
+    ChatHistoryMessage {
         with: "bob".into(),
         id: id.to_string(),
         time,
@@ -39,11 +39,12 @@ fn message(id: u64, way: MessageState, text: &str) -> HistoryMessage {
 fn app(name: &str) -> ChatApp {
     let mut app = ChatApp::new("ann", "tcp://127.0.0.1:1102", 0);
     app.on_event(ChatSessionEvent::Link(ServerLinkStatus::Here));
-    let friend = |name: &str| ContactListFriend { name: name.into(), nick: format!("Nick {name}"), is_online: true };
-    app.on_event(ChatSessionEvent::Roster(ContactListSnapshot {
+    let friend =
+        |name: &str| ChatContactListFriend { name: name.into(), nick: format!("Nick {name}"), is_online: true };
+    app.on_event(ChatSessionEvent::Roster(ChatContactListSnapshot {
         friends: vec![friend(name), friend("zoe")],
-        incoming: vec![ContactListRequest { name: "carl".into(), id: "7".into(), text: String::new() }],
-        outgoing: vec![ContactListRequest { name: "dora".into(), id: "8".into(), text: String::new() }],
+        incoming: vec![ChatContactListFriendRequest { name: "carl".into(), id: "7".into(), text: String::new() }],
+        outgoing: vec![ChatContactListFriendRequest { name: "dora".into(), id: "8".into(), text: String::new() }],
     }));
     app
 }
@@ -55,13 +56,13 @@ fn press(app: &mut ChatApp, code: KeyCode) {
 #[test]
 fn friends_requests_and_a_chat_stand_beside_each_other() {
     let mut app = app("bob");
-    app.on_event(ChatSessionEvent::Message(message(1, MessageState::Received, "Hello Ann")));
+    app.on_event(ChatSessionEvent::Message(message(1, ChatHistoryMessageState::Received, "Hello Ann")));
     assert!(shows(&app, "bob") && shows(&app, "(1)") && shows(&app, "1 unread") && shows(&app, "connected"));
     assert!(shows(&app, "Choose in the list, Enter opens"));
     assert!(shows(&app, "carl") && shows(&app, "asks") && shows(&app, "dora") && shows(&app, "asked"));
     app.enter("bob");
     app.on_event(ChatSessionEvent::Trust { name: "bob".into(), trust: KeyTrust::Pinned { safety: "1 2 3".into() } });
-    app.on_event(ChatSessionEvent::Message(message(2, MessageState::Safe, "Hello Bob")));
+    app.on_event(ChatSessionEvent::Message(message(2, ChatHistoryMessageState::Safe, "Hello Bob")));
     let rows = drawn(&app, TextTheme::default());
     assert!(!rows.join("").contains("(1)"), "it was read");
     let row = rows.iter().find(|row| row.contains("bob: Hello Ann")).expect("it is shown");
@@ -78,18 +79,18 @@ fn warnings_are_shown_in_words() {
     assert!(shows(&app, "NOT ENCRYPTED"));
     app.on_event(ChatSessionEvent::Message(message(
         1,
-        MessageState::Failed("not delivered: FULL: no room".into()),
+        ChatHistoryMessageState::Failed("not delivered: FULL: no room".into()),
         "lost",
     )));
     assert!(shows(&app, "✗ you: lost") && shows(&app, "FULL: no room") && shows(&app, "/retry"));
-    app.on_event(ChatSessionEvent::Message(HistoryMessage {
+    app.on_event(ChatSessionEvent::Message(ChatHistoryMessage {
         seal: MessageEncryptionStatus::Doubtful,
-        ..message(2, MessageState::Received, "forged")
+        ..message(2, ChatHistoryMessageState::Received, "forged")
     }));
     assert!(!shows(&app, "forged") && shows(&app, "NOT GENUINE"));
-    app.on_event(ChatSessionEvent::Message(HistoryMessage {
+    app.on_event(ChatSessionEvent::Message(ChatHistoryMessage {
         seal: MessageEncryptionStatus::Unsealed,
-        ..message(3, MessageState::Received, "open")
+        ..message(3, ChatHistoryMessageState::Received, "open")
     }));
     assert!(shows(&app, "NOT ENCRYPTED, although"));
     app.on_event(ChatSessionEvent::Trust {
@@ -104,13 +105,13 @@ fn warnings_are_shown_in_words() {
 #[test]
 fn nothing_of_others_gets_to_the_terminal_as_it_is_and_every_size_is_drawn() {
     let mut app = app(ODD);
-    app.on_event(ChatSessionEvent::Message(HistoryMessage {
+    app.on_event(ChatSessionEvent::Message(ChatHistoryMessage {
         with: ODD.into(),
-        ..message(1, MessageState::Received, &format!("{ODD}\n{ODD}"))
+        ..message(1, ChatHistoryMessageState::Received, &format!("{ODD}\n{ODD}"))
     }));
-    app.on_event(ChatSessionEvent::Message(HistoryMessage {
+    app.on_event(ChatSessionEvent::Message(ChatHistoryMessage {
         with: ODD.into(),
-        ..message(2, MessageState::Failed(ODD.into()), &ODD.repeat(30))
+        ..message(2, ChatHistoryMessageState::Failed(ODD.into()), &ODD.repeat(30))
     }));
     app.enter(ODD);
     app.paste(ODD);
@@ -147,7 +148,11 @@ fn a_narrow_terminal_shows_one_part_at_a_time() {
     app.resize(40, 12);
     assert!(shows(&app, "carl") && !shows(&app, "> "));
     app.enter("bob");
-    app.on_event(ChatSessionEvent::Message(message(1, MessageState::Received, "鸿雁传书".repeat(20).as_str())));
+    app.on_event(ChatSessionEvent::Message(message(
+        1,
+        ChatHistoryMessageState::Received,
+        "鸿雁传书".repeat(20).as_str(),
+    )));
     assert!(!shows(&app, "carl") && shows(&app, "> "));
     assert!(drawn(&app, TextTheme::default()).iter().filter(|row| row.contains('鸿')).count() >= 4, "it was wrapped");
     press(&mut app, KeyCode::Tab);
@@ -160,7 +165,11 @@ fn a_narrow_terminal_shows_one_part_at_a_time() {
 fn one_can_look_back_and_no_further_than_to_the_first() {
     let mut app = app("bob");
     (0..200).for_each(|id| {
-        drop(app.on_event(ChatSessionEvent::Message(message(id, MessageState::Received, &format!("number {id}.")))))
+        drop(app.on_event(ChatSessionEvent::Message(message(
+            id,
+            ChatHistoryMessageState::Received,
+            &format!("number {id}."),
+        ))))
     });
     app.enter("bob");
     assert!(shows(&app, "number 199."));
@@ -176,7 +185,7 @@ fn one_can_look_back_and_no_further_than_to_the_first() {
         rows.map(|row| row.split_once('│').map(|(_, talk)| talk.to_owned())).collect::<Vec<_>>()
     };
     let before = talk(&app);
-    app.on_event(ChatSessionEvent::Message(message(300, MessageState::Received, &"unseen ".repeat(30))));
+    app.on_event(ChatSessionEvent::Message(message(300, ChatHistoryMessageState::Received, &"unseen ".repeat(30))));
     assert_eq!(app.chat().unwrap().unread, 1, "it is not in sight");
     assert_eq!(talk(&app), before, "the text on the screen stays where it is");
     press(&mut app, KeyCode::Esc);
@@ -187,7 +196,7 @@ fn one_can_look_back_and_no_further_than_to_the_first() {
 fn without_colours_nothing_is_coloured() {
     let mut app = app("bob");
     app.enter("bob");
-    app.on_event(ChatSessionEvent::Message(message(1, MessageState::Failed("no".into()), "text")));
+    app.on_event(ChatSessionEvent::Message(message(1, ChatHistoryMessageState::Failed("no".into()), "text")));
     let (width, height) = app.size;
     for (look, is_coloured) in [(TextTheme { has_colours: true }, true), (TextTheme::default(), false)] {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();

@@ -33,7 +33,7 @@ fn push(seq: u64) -> Push {
 /// One end, with its clock.
 #[derive(Default)]
 struct TestLinkEnd {
-    link: NodeRecordLink,
+    link: ReliableNodeLink,
     last_epoch: u64,
     now_ms: u64,
 }
@@ -102,7 +102,7 @@ fn a_link_is_up_when_its_first_batch_is_confirmed() {
     assert_eq!(other.receive(first[0].clone()), NodeLinkReceiveResult::default());
     assert!(one.frames().is_empty(), "nothing to say");
     let answer = other.frames();
-    assert_eq!(answer[0].confirmed_batch, Some(LinkBatchNumber { link: 1, number: 1 }));
+    assert_eq!(answer[0].confirmed_batch, Some(NodeLinkBatchNumber { link: 1, number: 1 }));
     assert!(one.receive(answer[0].clone()).came_up && one.link.is_up());
     assert!(!one.receive(answer[0].clone()).came_up, "once");
     assert!(one.link.push(1, &push(1), BYTES_MAX));
@@ -299,7 +299,7 @@ fn a_confirmation_is_sent_alone_after_a_short_wait() {
     other.pass(CONFIRM_MS);
     assert!(other.link.has_to_publish(other.now_ms));
     let alone = other.frames().remove(0);
-    assert_eq!((alone.confirmed_batch, alone.batch.clone()), (Some(LinkBatchNumber { link: 1, number: 2 }), None));
+    assert_eq!((alone.confirmed_batch, alone.batch.clone()), (Some(NodeLinkBatchNumber { link: 1, number: 2 }), None));
     one.receive(alone);
     assert_eq!(one.link.due_ms(true), None, "nothing is open");
 }

@@ -25,7 +25,7 @@ const INBOX_READ_WITHIN_MS: u64 = 5_000;
 
 /// A reason to report a user to the other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super::super) enum PresenceReportReason {
+pub(in super::super::super) enum NodePresenceReportReason {
     /// The user was not here before.
     Comes,
     /// The user is here and has new friends, whose nodes must know that they are.
@@ -97,14 +97,18 @@ impl ChatCore {
     }
 
     /// Schedules a report about a user to the nodes that have asked for such reports.
-    pub(in super::super::super) fn schedule_presence_report(&mut self, user: UserSlot, reason: PresenceReportReason) {
+    pub(in super::super::super) fn schedule_presence_report(
+        &mut self,
+        user: UserSlot,
+        reason: NodePresenceReportReason,
+    ) {
         let Some(cluster) = self.cluster.as_ref() else { return };
         if cluster.presence.listeners.is_empty() && cluster.presence.remote_users.is_empty() {
             return;
         }
         let entry = self.users.get(user);
         let (name, hash) = (entry.name.clone(), self.users.hash(entry.name.as_str()));
-        let goes = reason == PresenceReportReason::Goes;
+        let goes = reason == NodePresenceReportReason::Goes;
         let friends = if goes { self.names_of_friends(user) } else { Vec::new() };
         let due_ms = self.now.mono_ms + if goes { GONE_AFTER_MS } else { 0 };
         let Some(cluster) = &mut self.cluster else { return };
@@ -118,7 +122,7 @@ impl ChatCore {
         let one = presence.pending_reports.entry(name).or_insert(PendingPresenceReport {
             due_ms,
             // If nothing is pending, the arrival of a user who was here before was reported.
-            was_reported_online: reason != PresenceReportReason::Comes,
+            was_reported_online: reason != NodePresenceReportReason::Comes,
             friends: Vec::new(),
         });
         (one.due_ms, one.friends) = (due_ms, friends);

@@ -1,6 +1,6 @@
 //! The figures for operators.
 
-use super::super::contract::{ClusterCounters, LinkBatchNumber};
+use super::super::contract::{ClusterCounters, NodeLinkBatchNumber};
 use super::*;
 
 fn totals(node: &TestNode) -> ClusterCounters {
@@ -50,7 +50,7 @@ fn a_link_says_how_it_is_and_its_epochs_are_counted() {
     assert_eq!((link.unconfirmed_batches, link.lag_ms), (1, Some(20)));
     assert!(link.unconfirmed_bytes > 0);
     assert_eq!((totals(&node).looks_sent, totals(&node).link_epochs), (1, 1));
-    let place = LinkBatchNumber { link: 1, number: 1 };
+    let place = NodeLinkBatchNumber { link: 1, number: 1 };
     let confirmed = BusFrame { view: 1, confirmed_batch: Some(place), refused_epoch: None, batch: None };
     node.event(CoreInput::Bus { from: life(OTHER, 1), frame: Box::new(confirmed) });
     node.pass(30);

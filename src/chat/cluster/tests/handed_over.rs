@@ -1,7 +1,7 @@
 //! The owner of a receiver gets pushes that another node hands over late: their rows were read,
 //! acked and deleted before.
 
-use super::super::contract::{BusRecord, LinkBatch, LinkBatchNumber};
+use super::super::contract::{BusRecord, NodeLinkBatch, NodeLinkBatchNumber};
 use super::*;
 
 const SEQ: u64 = (7 << 22) | OTHER as u64;
@@ -32,7 +32,7 @@ fn ann_acks_a_row() -> TestNode {
 
 /// A batch of one record from node 2.
 fn receive(node: &mut TestNode, number: u64, record: BusRecord) {
-    let batch = LinkBatch { position: LinkBatchNumber { link: 1, number }, records: vec![record] };
+    let batch = NodeLinkBatch { position: NodeLinkBatchNumber { link: 1, number }, records: vec![record] };
     let frame = BusFrame { view: 1, confirmed_batch: None, refused_epoch: None, batch: Some(batch) };
     node.event(CoreInput::Bus { from: life(OTHER, 1), frame: Box::new(frame) });
 }

@@ -1,6 +1,6 @@
 //! The pushes that a taker hands over to the owner of a receiver over the bus.
 
-use super::super::contract::{BusRecord, LinkBatchNumber};
+use super::super::contract::{BusRecord, NodeLinkBatchNumber};
 use super::*;
 
 const TWO: u16 = OTHER;
@@ -45,7 +45,7 @@ fn turn(node: &mut TestNode) -> Vec<BusRecord> {
     records
 }
 
-fn confirm(node: &mut TestNode, place: LinkBatchNumber) {
+fn confirm(node: &mut TestNode, place: NodeLinkBatchNumber) {
     let frame = BusFrame { view: 1, confirmed_batch: Some(place), refused_epoch: None, batch: None };
     node.event(CoreInput::Bus { from: life(TWO, 1), frame: Box::new(frame) });
 }

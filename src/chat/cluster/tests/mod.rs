@@ -15,7 +15,7 @@ mod steps;
 mod waiting_frames;
 
 use super::contract::{
-    BusFrame, ClusterJobOutcome, ClusterStoreJob, ClusterView, HandoverDirtyReceivers, NodeId, NodeIncarnation,
+    BusFrame, ClusterStoreJob, ClusterStoreJobOutcome, ClusterView, HandedOverDirtyReceivers, NodeId, NodeIncarnation,
     NodeMessage, NodeRow, UserHandoverData, UserOwner,
 };
 use crate::chat::ChatCore;
@@ -51,27 +51,27 @@ fn owner(at: NodeIncarnation, epoch: u64) -> UserOwner {
 
 /// The push was saved, and the store has read this owner of its receiver.
 fn saved(at: Option<UserOwner>) -> JobOutcome {
-    JobOutcome::Cluster(Box::new(ClusterJobOutcome::Saved { is_first: true, owner: at }))
+    JobOutcome::Cluster(Box::new(ClusterStoreJobOutcome::Saved { is_first: true, owner: at }))
 }
 
 fn owned(by: UserOwner) -> JobOutcome {
-    JobOutcome::Cluster(Box::new(ClusterJobOutcome::Owner(by)))
+    JobOutcome::Cluster(Box::new(ClusterStoreJobOutcome::Owner(by)))
 }
 
 fn elsewhere(at: NodeIncarnation, epoch: u64) -> JobOutcome {
-    JobOutcome::Cluster(Box::new(ClusterJobOutcome::Elsewhere(owner(at, epoch))))
+    JobOutcome::Cluster(Box::new(ClusterStoreJobOutcome::Elsewhere(owner(at, epoch))))
 }
 
 fn loaded(epoch: u64, friends: &[&str], page: PushPage) -> JobOutcome {
     let friends = friends.iter().map(|name| user(name)).collect();
-    JobOutcome::Cluster(Box::new(ClusterJobOutcome::Loaded { epoch, friends, page }))
+    JobOutcome::Cluster(Box::new(ClusterStoreJobOutcome::Loaded { epoch, friends, page }))
 }
 
 /// Dirty receivers with these names; the other fields have their defaults.
-fn dirty(names: &[&str]) -> HandoverDirtyReceivers {
-    HandoverDirtyReceivers {
+fn dirty(names: &[&str]) -> HandedOverDirtyReceivers {
+    HandedOverDirtyReceivers {
         listed: names.iter().map(|name| user(name)).collect(),
-        ..HandoverDirtyReceivers::default()
+        ..HandedOverDirtyReceivers::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The users who are online on other nodes, as these nodes report them.
 
-use super::super::contract::{BusRecord, LinkBatchNumber, NodePresenceUpdate};
+use super::super::contract::{BusRecord, NodeLinkBatchNumber, NodePresenceUpdate};
 use super::*;
 
 fn says(node: &mut TestNode, from: u16, record: NodeMessage) {
@@ -115,7 +115,7 @@ fn with_a_bus_it_is_told_over_it_and_through_the_database_if_that_is_not_confirm
     node.frame(NodeMessage::Who);
     let all = published(&mut node);
     assert!(matches!(all[..], [NodeMessage::Present { number: 1, .. }]), "{all:?}");
-    let confirmed = Some(LinkBatchNumber { link: 1, number: 1 });
+    let confirmed = Some(NodeLinkBatchNumber { link: 1, number: 1 });
     let frame = Box::new(BusFrame { view: 1, confirmed_batch: confirmed, refused_epoch: None, batch: None });
     node.event(CoreInput::Bus { from: life(OTHER, 1), frame });
     node.log_in("bob", &["ann"]);

@@ -1,13 +1,13 @@
 //! An operator asks about a user who may be on another node.
 
 use super::*;
-use crate::chat::contract::{AdminJobOutcome, AdminRequest, AdminTicket, RemoteUserReport, RemoteUserStatus};
+use crate::chat::contract::{AdminRequest, AdminStoreJobOutcome, AdminTicket, RemoteUserReport, RemoteUserStatus};
 
 /// The operator asks about ann, who is not here and belongs to this life of a node, if to any.
 fn ask(node: &mut TestNode, at: Option<NodeIncarnation>) {
     let request = AdminRequest::User { name: user("ann") };
     node.event(CoreInput::Admin { ticket: AdminTicket(7), request });
-    let account = AdminJobOutcome::Account { is_banned: false, seqs: Vec::new(), has_more: false };
+    let account = AdminStoreJobOutcome::Account { is_banned: false, seqs: Vec::new(), has_more: false };
     node.answer(|job| matches!(job, Job::Admin { .. }), JobOutcome::Admin(Box::new(account)));
     node.answer(owner_of("ann"), owned(UserOwner { incarnation: at, epoch: 5, floor: 0 }));
 }

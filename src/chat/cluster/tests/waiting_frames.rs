@@ -1,7 +1,7 @@
 //! Frames with a newer view than that of this node wait until it is read, and for nothing else.
 
 use super::*;
-use crate::chat::cluster::contract::{BusRecord, LinkBatch, LinkBatchNumber};
+use crate::chat::cluster::contract::{BusRecord, NodeLinkBatch, NodeLinkBatchNumber};
 
 /// The third node says something, and has read the view of this number.
 fn receive_from_third(node: &mut TestNode, view: u64) {
@@ -48,9 +48,9 @@ fn a_frame_of_a_node_that_was_forgotten_before_its_view_was_read_is_dropped_then
 
 /// This epoch of the other node says that something was saved for ann; it has read this view.
 fn receive_look(node: &mut TestNode, epoch: u64, view: u64) {
-    let position = LinkBatchNumber { link: 1, number: 1 };
+    let position = NodeLinkBatchNumber { link: 1, number: 1 };
     let records = vec![BusRecord::Record(NodeMessage::Look { user: user("ann") })];
-    let batch = Some(LinkBatch { position, records });
+    let batch = Some(NodeLinkBatch { position, records });
     let frame = BusFrame { view, confirmed_batch: None, refused_epoch: None, batch };
     node.event(CoreInput::Bus { from: life(OTHER, epoch), frame: Box::new(frame) });
 }

@@ -16,7 +16,7 @@ const TURNS_MAX: u32 = 256;
 
 /// The time up to which all input was handled, and the data to find it.
 #[derive(Debug, Default)]
-pub(super) struct InputHandledUntil {
+pub(super) struct InputTimeWatermark {
     /// Everything that was sent by this time was handled, by the mono clock.
     handled_until_ms: u64,
     /// A time before the poll of this turn was called: the beginning of the turn before.
@@ -27,7 +27,7 @@ pub(super) struct InputHandledUntil {
     turns: u32,
 }
 
-impl InputHandledUntil {
+impl InputTimeWatermark {
     /// A turn begins; the one before, after which the poll was called, began at this time.
     pub(super) fn begin_turn(&mut self, polled_ms: u64) {
         (self.polled_ms, self.polled_all) = (polled_ms, true);
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_watermark_moves_when_no_input_is_left_and_at_the_latest_after_some_turns() {
-        let mut input = InputHandledUntil { polled_ms: 7, polled_all: true, ..InputHandledUntil::default() };
+        let mut input = InputTimeWatermark { polled_ms: 7, polled_all: true, ..InputTimeWatermark::default() };
         input.note_turn_end(false);
         assert_eq!(input.handled_until_ms, 0);
         input.polled_all = false;
