@@ -243,6 +243,11 @@ fn seed_16374062_a_request_came_after_the_end_of_a_block_of_which_nobody_learnt(
 }
 
 #[test]
+fn seed_17565675_hundreds_of_deletions_waited_for_room_in_a_queue_for_one_job() {
+    run(17_565_675, 1_500);
+}
+
+#[test]
 fn seed_16777126_an_accept_of_nothing_began_while_its_user_was_offline() {
     run(16_777_126, 1_500);
 }

@@ -147,9 +147,7 @@ impl ChatCore {
             (JobPurpose::Admin(op), outcome) => self.admin_job_done(*op, outcome, out),
             (JobPurpose::AdminHash(op), outcome) => self.admin_hashed(*op, outcome, out),
             (JobPurpose::Save(delivery), outcome) => self.on_save_result(delivery, &outcome, out),
-            (JobPurpose::Delete { seq, .. }, JobOutcome::Deleted) => {
-                self.failed_push_deletions.remove(&seq);
-            }
+            (JobPurpose::Delete { seq, .. }, JobOutcome::Deleted) => self.on_push_deleted(seq, out),
             (JobPurpose::Owner(user), outcome) => self.owner_read(user, &outcome, out),
             (JobPurpose::ClaimedOwner { user, serial }, outcome) => {
                 self.on_claimed_owner_read((user, serial), &outcome, out);

@@ -368,6 +368,16 @@ impl ChatCore {
         }
     }
 
+    /// A push was deleted. If that was a retry, the store works again, or has room: the next one
+    /// need not wait for the timer.
+    pub(super) fn on_push_deleted(&mut self, seq: u64, out: &mut Vec<CoreAction>) {
+        if self.failed_push_deletions.remove(&seq)
+            && let Some((receiver, seq)) = self.failed_push_deletions.take_next()
+        {
+            self.submit_delete(seq, receiver, out);
+        }
+    }
+
     pub(super) fn retry_deletes(&mut self, out: &mut Vec<CoreAction>) {
         let (due, has_more) = self.failed_push_deletions.take_due();
         if has_more {

@@ -353,6 +353,22 @@ fn deletions_that_fail_are_tried_again_a_part_at_a_time() {
 }
 
 #[test]
+fn deletions_for_which_the_job_queue_had_no_room_follow_as_others_are_done() {
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { jobs_max: 8, list_max: 500, ..crate::rules() });
+    for some in 0..25 {
+        send(&mut w, bob, some * 8..some * 8 + 8);
+        w.run_for(300);
+    }
+    all_safe(&mut w, bob, 200);
+    for id in names(0..200) {
+        w.ack(ann, &id);
+    }
+    assert_eq!(w.store.model.waiting_for("ann").len(), 200);
+    w.run_for(1_500);
+    assert!(w.store.model.waiting_for("ann").is_empty(), "not eight a second");
+}
+
+#[test]
 fn stored_pushes_leave_the_list_when_memory_is_short_and_are_read_again() {
     let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { outstanding_max: 2, ..crate::rules() });
     send(&mut w, bob, 0..30);

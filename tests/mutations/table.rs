@@ -178,6 +178,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "busy.in_doubt = false;",
     ),
     of(
+        "each deletion that had no room waits for a second",
+        "src/chat/delivery.rs",
+        "if self.failed_push_deletions.remove(&seq)",
+        "if self.failed_push_deletions.remove(&seq) && false",
+    ),
+    of(
         "an accept that comes back as no such request is believed",
         "src/chat/friend_op.rs",
         "self.failed > 0 && !self.were_friends",
