@@ -5,7 +5,7 @@ mod in_core;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hongyan::protocol::encode_fast::write_push;
-use hongyan::protocol::envelope::{ContentBuffer, parse};
+use hongyan::protocol::envelope::{UnescapedContentBuffer, parse};
 use hongyan::protocol::field::{MessageId, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, write_reply};
@@ -50,7 +50,7 @@ fn read(criterion: &mut Criterion) {
                 assert!(found && matches!(input.next(&mut chunk, FRAME_BYTES_MAX), JsonEnvelopeStreamItem::More));
             });
         });
-        let mut scratch = ContentBuffer::default();
+        let mut scratch = UnescapedContentBuffer::default();
         group.bench_function(BenchmarkId::new("parse message", name), |bench| {
             bench.iter(|| assert!(black_box(parse(black_box(envelope.as_bytes()), &mut scratch)).is_ok()));
         });
@@ -70,7 +70,7 @@ fn read(criterion: &mut Criterion) {
     }
     let ack = in_core::ack(1);
     group.throughput(Throughput::Bytes(ack.len() as u64));
-    let mut scratch = ContentBuffer::default();
+    let mut scratch = UnescapedContentBuffer::default();
     group.bench_function("parse ack", |bench| {
         bench.iter(|| assert!(black_box(parse(black_box(ack.as_bytes()), &mut scratch)).is_ok()));
     });

@@ -7,7 +7,7 @@
 
 mod in_core;
 
-use hongyan::chat::ChatCore;
+use hongyan::chat::ServerCore;
 use hongyan::chat::contract::{CoreInput, CoreSettings, TurnTimestamp};
 use hongyan::net::hub::{ConnectionHub, ConnectionHubLimits};
 use hongyan::net::socket::NonblockingStream;
@@ -184,7 +184,7 @@ fn hub<S: NonblockingStream>() -> ConnectionHub<S> {
         log_lines_per_second_max: 10,
         conns_per_address_max: 1_000,
     };
-    let mut hub = ConnectionHub::new(ChatCore::new(CoreSettings::default(), 1, [1, 2]), bounds, [3, 4]);
+    let mut hub = ConnectionHub::new(ServerCore::new(CoreSettings::default(), 1, [1, 2]), bounds, [3, 4]);
     hub.begin_turn(TurnTimestamp { mono_ms: 1, wall_ms: 1 });
     hub
 }

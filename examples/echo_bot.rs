@@ -8,8 +8,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "a program, which a test runs as well")]
 
 use hongyan::client::{
-    Client, ClientEvent, ClientOptions, ConnectionToServerState, Error, Profile, PushKind, ReceivedPush,
-    RecommendedAction, ResumeTokenFile, sign_up,
+    Client, ClientEvent, ClientOptions, ConnectionToServerState, Error, PushKind, ReceivedPush, RecommendedAction,
+    ResumeTokenFile, UserProfile, sign_up,
 };
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 /// Runs until the client ends for good.
 pub fn run(url: &str, user: &str, password: &str, token_file: &str) -> Result<std::convert::Infallible, Error> {
     let options = || ClientOptions::new(url, user).password(password).tokens(ResumeTokenFile::new(token_file));
-    match sign_up(&options(), &Profile::default()) {
+    match sign_up(&options(), &UserProfile::default()) {
         Ok(()) | Err(Error::NameTaken) => {}
         // The account may exist already: the log-in shows whether it does.
         Err(error) if error.may_have_been_executed() => {}

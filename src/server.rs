@@ -15,7 +15,7 @@ mod taken_over;
 use crate::admin::AdminServer;
 use crate::bus::codec::BusFrameCodec;
 use crate::bus::{self, Bus, RedisBus};
-use crate::chat::ChatCore;
+use crate::chat::ServerCore;
 use crate::config::{Config, StoreUrl};
 use crate::net::conns::WAKER;
 use crate::net::live_settings::{LoopSettings, ReloadedSettings};
@@ -317,13 +317,13 @@ fn chat(
     pool: &WorkerPool,
     cluster: Option<&ClusterHandle>,
     has_bus: bool,
-) -> Result<(ChatCore, [u64; 2]), StartError> {
+) -> Result<(ServerCore, [u64; 2]), StartError> {
     let Some(cluster) = cluster else {
         let hash_key = random_key()?;
-        return Ok((ChatCore::new(live.rules.clone(), pool.first_seq(), hash_key), hash_key));
+        return Ok((ServerCore::new(live.rules.clone(), pool.first_seq(), hash_key), hash_key));
     };
     let hash_key = cluster.hash_key();
-    let mut chat = ChatCore::new(live.rules.clone(), cluster.first_seq(), hash_key);
+    let mut chat = ServerCore::new(live.rules.clone(), cluster.first_seq(), hash_key);
     chat.join(cluster.incarnation(), cluster.first_view());
     if has_bus {
         chat.use_bus();

@@ -15,8 +15,8 @@ mod client {
 
 use common::{PATIENCE, Server, config};
 use hongyan::client::{
-    Client, ClientEndReason, ClientEvent, ClientOptions, ConnectionToServerState, Error, ErrorCode, Profile, Push,
-    PushKind, RecommendedAction, ResumeTokenFile, sign_up,
+    Client, ClientEndReason, ClientEvent, ClientOptions, ConnectionToServerState, Error, ErrorCode, Push, PushKind,
+    RecommendedAction, ResumeTokenFile, UserProfile, sign_up,
 };
 use hongyan::config::{Config, StoreUrl};
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ fn tcp(addr: SocketAddr) -> String {
 
 /// A new account, logged in.
 fn user(url: &str, name: &str) -> Client {
-    sign_up(&options(url, name), &Profile::default()).unwrap();
+    sign_up(&options(url, name), &UserProfile::default()).unwrap();
     Client::connect(options(url, name)).unwrap()
 }
 
@@ -126,7 +126,7 @@ fn a_conversation_over_all_four_schemes() {
     for scheme in ["tcp", "ws", "tls", "wss"] {
         let name = format!("bob {scheme}");
         let ours = || options(&url(scheme), &name).ca_file(tls_file("ca.pem"));
-        let profile = Profile { nick_name: "Bob 🪿".to_owned(), ..Profile::default() };
+        let profile = UserProfile { nick_name: "Bob 🪿".to_owned(), ..UserProfile::default() };
         sign_up(&ours(), &profile).unwrap();
         assert_eq!(sign_up(&ours(), &profile), Err(Error::NameTaken));
         let bob = Client::connect(ours()).unwrap();
@@ -239,7 +239,7 @@ fn a_token_is_kept_and_a_wrong_password_ends_it() {
     let url = tcp(server.addr);
     let folder = tempfile::tempdir().unwrap();
     let file = || ResumeTokenFile::new(folder.path().join("token"));
-    sign_up(&options(&url, "ann"), &Profile::default()).unwrap();
+    sign_up(&options(&url, "ann"), &UserProfile::default()).unwrap();
     let ann = Client::connect(options(&url, "ann").tokens(file())).unwrap();
     let until = Instant::now() + PATIENCE;
     while !folder.path().join("token").exists() {
@@ -267,7 +267,7 @@ fn heartbeats_keep_the_connection() {
         config.rules.idle_check_ms = 50;
     });
     let url = tcp(server.addr);
-    sign_up(&options(&url, "ann"), &Profile::default()).unwrap();
+    sign_up(&options(&url, "ann"), &UserProfile::default()).unwrap();
     let mut lively = options(&url, "ann");
     lively.heartbeat_every = Duration::from_millis(100);
     let ann = Client::connect(lively).unwrap();
@@ -275,7 +275,7 @@ fn heartbeats_keep_the_connection() {
     let next = ann.next(Duration::from_millis(1_200)).unwrap();
     assert!(next.is_none(), "{next:?}");
     // One that sends none is told IDLE, and comes back.
-    sign_up(&options(&url, "bob"), &Profile::default()).unwrap();
+    sign_up(&options(&url, "bob"), &UserProfile::default()).unwrap();
     let bob = Client::connect(options(&url, "bob")).unwrap();
     let until = Instant::now() + PATIENCE;
     let mut seen = Vec::new();

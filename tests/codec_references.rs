@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use fastrand::Rng;
-use hongyan::protocol::envelope::{ContentBuffer, parse};
+use hongyan::protocol::envelope::{UnescapedContentBuffer, parse};
 use hongyan::protocol::request::ClientRequest;
 use hongyan::protocol::split::{JsonEnvelopeStreamItem, JsonEnvelopeStreamSplitter};
 use hongyan::protocol::ws::{WsItem, WsServerDecoder, begin_text, end_text};
@@ -159,7 +159,7 @@ fn both_forms_of_a_message_are_read_alike_and_as_serde_json_reads_them() {
         words["more"] = random.text(5).into();
         for content in [words.clone(), words.to_string().into()] {
             let envelope = json!({"TYPE": 4, "CONTENT": content, "x": random.value(2)}).to_string();
-            let mut scratch = ContentBuffer::default();
+            let mut scratch = UnescapedContentBuffer::default();
             let Ok(ClientRequest::Message { id, sender, receiver, content, .. }) =
                 parse(envelope.as_bytes(), &mut scratch)
             else {
@@ -186,7 +186,7 @@ fn no_mutation_of_an_envelope_makes_it_panic() {
             let place = random.below(bytes.len());
             bytes[place] = b"{}[]\",:\\u0dD8x\xff\x00"[random.below(16)];
         }
-        let mut scratch = ContentBuffer::default();
+        let mut scratch = UnescapedContentBuffer::default();
         // Read or refused; an input that serde_json reads as an object is never called no JSON
         // object, surrogates aside.
         let result = parse(&bytes, &mut scratch);

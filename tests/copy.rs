@@ -19,7 +19,7 @@ use hongyan::config::StoreUrl;
 use hongyan::copy::progress::{CopyProgress, ProgressStyle};
 use hongyan::protocol::push::PushKind;
 use hongyan::store::StoreConnection;
-use hongyan::store::portable::{TABLES, TableColumn};
+use hongyan::store::portable::{CopyTableColumn, TABLES};
 use hongyan::store::sqlite::SqliteStore;
 use rusqlite::{Connection, OpenFlags};
 use std::io::{BufRead, BufReader, Write};
@@ -495,8 +495,8 @@ fn every_table_and_every_column_is_copied() {
         .flat_map(|table| {
             table.columns.iter().enumerate().map(|(at, column)| {
                 let column = match column {
-                    TableColumn::Text(name) | TableColumn::Number(name) => name,
-                    TableColumn::Created => "created_ms",
+                    CopyTableColumn::Text(name) | CopyTableColumn::Number(name) => name,
+                    CopyTableColumn::Created => "created_ms",
                 };
                 (table.name.to_owned(), column.to_owned(), if at < table.key { at as u32 + 1 } else { 0 })
             })

@@ -12,7 +12,7 @@ use hongyan::client::e2e::{
     E2eClient, E2eDecryptOutcome, E2eEncryptionError, E2eKeyPairs, E2eMessageContext, E2ePublicKeys, E2eSendError,
     FriendKeysCheckResult, PinnedKeys, is_encrypted, safety_number,
 };
-use hongyan::client::{Client, ClientEvent, ClientOptions, Profile, ProfileChange, Push, PushKind, sign_up};
+use hongyan::client::{Client, ClientEvent, ClientOptions, ProfileChange, Push, PushKind, UserProfile, sign_up};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -298,7 +298,7 @@ fn keys_are_kept_for_their_owner_alone() {
 fn client(url: &str, keys: &E2eKeyPairs) -> Client {
     let options = || ClientOptions::new(url, keys.user()).password_hash("secret");
     // The keys stand in the profile from the sign-up on.
-    let profile = Profile { rsa_public_key: keys.public().text(), ..Profile::default() };
+    let profile = UserProfile { rsa_public_key: keys.public().text(), ..UserProfile::default() };
     sign_up(&options(), &profile).unwrap();
     Client::connect(options()).unwrap()
 }

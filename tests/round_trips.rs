@@ -7,7 +7,7 @@ mod common;
 
 use common::{MariaDb, PATIENCE, config};
 use hongyan::chat::contract::{
-    AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, JobTicket, ProfileChange,
+    FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, JobTicket, OwnAccountStoreJob, ProfileChange,
 };
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
@@ -195,8 +195,8 @@ fn a_job_about_ones_own_account_asks_the_database_so_often() {
     worker.run(ask(1, "bob", "ann"));
     worker.run(ask(2, "ann", "bob"));
     let of_ann = |job| Job::Account { user: user("ann"), job: Box::new(job) };
-    let block = |other: &str| of_ann(AccountJob::Block { other: user(other), blocked_max: 9 });
-    let unblock = |other: &str| of_ann(AccountJob::Unblock { other: user(other) });
+    let block = |other: &str| of_ann(OwnAccountStoreJob::Block { other: user(other), blocked_max: 9 });
+    let unblock = |other: &str| of_ann(OwnAccountStoreJob::Unblock { other: user(other) });
     for (what, job, questions) in [
         ("a block that takes requests along both ways", block("bob"), 12),
         ("the same once more", block("bob"), 7),
@@ -204,14 +204,14 @@ fn a_job_about_ones_own_account_asks_the_database_so_often() {
         ("a request that is hidden", ask(3, "cy", "ann"), 8),
         ("the end of that block, with the push", unblock("cy"), 8),
         ("the same once more", unblock("cy"), 5),
-        ("another profile", of_ann(AccountJob::ChangeProfile(ProfileChange::default())), 2),
+        ("another profile", of_ann(OwnAccountStoreJob::ChangeProfile(ProfileChange::default())), 2),
         (
             "another password",
-            of_ann(AccountJob::ChangePassword { old_hash: Some(Secret::new("h")), new_hash: Secret::new("i") }),
+            of_ann(OwnAccountStoreJob::ChangePassword { old_hash: Some(Secret::new("h")), new_hash: Secret::new("i") }),
             3,
         ),
         // It begins no transaction, but has as many questions as a transaction itself.
-        ("a roster", of_ann(AccountJob::Roster { after: None, rows_max: 9, bytes_max: 999 }), 0),
+        ("a roster", of_ann(OwnAccountStoreJob::Roster { after: None, rows_max: 9, bytes_max: 999 }), 0),
     ] {
         let (outcome, asked) = worker.run(job);
         assert!(

@@ -1,13 +1,13 @@
 //! The core without sockets, with a store that succeeds at once: to measure, not to check results.
 #![allow(dead_code, unreachable_pub, reason = "each user needs its part of it")]
 
-use hongyan::chat::ChatCore;
+use hongyan::chat::ServerCore;
 use hongyan::chat::contract::{
     ClusterStoreJobOutcome, ClusterView, ConnId, CoreAction, CoreInput, CoreSettings, Job, JobOutcome, NodeId,
     NodeIncarnation, NodeRow, PushPage, TurnTimestamp,
 };
 use hongyan::protocol::encode_fast::write_push;
-use hongyan::protocol::envelope::{ContentBuffer, parse};
+use hongyan::protocol::envelope::{UnescapedContentBuffer, parse};
 use hongyan::protocol::field::UserName;
 use hongyan::protocol::reply::{Reply, write_reply};
 
@@ -89,7 +89,7 @@ pub fn ack(id: u64) -> String {
 
 /// The core, and the state that the shell around it keeps from turn to turn.
 pub struct Core {
-    pub chat: ChatCore,
+    pub chat: ServerCore,
     pub now: TurnTimestamp,
     /// The output to all connections since it was last cleared.
     pub output: Vec<u8>,
@@ -101,14 +101,14 @@ pub struct Core {
     is_node: bool,
     conns: u32,
     actions: Vec<CoreAction>,
-    scratch: ContentBuffer,
+    scratch: UnescapedContentBuffer,
 }
 
 impl Core {
     /// With a ring of so many users, none of them logged in.
     pub fn new(rules: CoreSettings, users: usize) -> Self {
         Self {
-            chat: ChatCore::new(rules, 1, [1, 2]),
+            chat: ServerCore::new(rules, 1, [1, 2]),
             now: TurnTimestamp { mono_ms: 1, wall_ms: 1_652_804_254_778 },
             output: Vec::with_capacity(64 * 1024),
             pushes: 0,
@@ -118,7 +118,7 @@ impl Core {
             is_node: false,
             conns: 0,
             actions: Vec::with_capacity(64),
-            scratch: ContentBuffer::default(),
+            scratch: UnescapedContentBuffer::default(),
         }
     }
 

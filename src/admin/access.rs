@@ -2,7 +2,7 @@
 //! protected by a token, and against requests that web pages cause in browsers.
 
 use super::AdminConfig;
-use super::http::{HttpRequest, HttpResponse};
+use super::http::{AdminHttpRequest, AdminHttpResponse};
 use crate::config::{AdminInterfaceAddress, StoreUrl, regular_file};
 use ring::hmac;
 use std::fmt;
@@ -119,7 +119,7 @@ impl AdminAccessRules {
     }
 
     /// The refusal of a request, if it is not allowed.
-    pub(super) fn refusal(&self, request: &HttpRequest, who: &str) -> Option<HttpResponse> {
+    pub(super) fn refusal(&self, request: &AdminHttpRequest, who: &str) -> Option<AdminHttpResponse> {
         let (refusal, why) = self.check(request).err()?;
         if let Some(unsaid) = is_due(&self.refusal_log) {
             log::warn!("admin: a request by {who} was refused: {why}; {unsaid} more since this was last said");
@@ -135,7 +135,7 @@ impl AdminAccessRules {
         }
     }
 
-    fn check(&self, request: &HttpRequest) -> Result<(), (HttpResponse, &'static str)> {
+    fn check(&self, request: &AdminHttpRequest) -> Result<(), (AdminHttpResponse, &'static str)> {
         if self.is_port {
             self.check_of_port(request)?;
         }
@@ -144,13 +144,16 @@ impl AdminAccessRules {
                 "The store of this server is {}, which is not the one that was meant; --admin says which server is asked.",
                 self.store
             );
-            return Err((HttpResponse::error(409, "other_store", message), "it is for a server with another store"));
+            return Err((
+                AdminHttpResponse::error(409, "other_store", message),
+                "it is for a server with another store",
+            ));
         }
         Ok(())
     }
 
-    fn check_of_port(&self, request: &HttpRequest) -> Result<(), (HttpResponse, &'static str)> {
-        let forbidden = |message: &str| HttpResponse::error(403, "forbidden", message);
+    fn check_of_port(&self, request: &AdminHttpRequest) -> Result<(), (AdminHttpResponse, &'static str)> {
+        let forbidden = |message: &str| AdminHttpResponse::error(403, "forbidden", message);
         if request.has_origin {
             return Err((forbidden("Requests of web pages (with an Origin header) are refused."), "an Origin header"));
         }
@@ -170,7 +173,7 @@ impl AdminAccessRules {
             return Ok(());
         }
         let message = "The request needs the header Authorization: Bearer TOKEN, with the token of --admin-token-file.";
-        let refusal = HttpResponse::error(401, "unauthorized", message).with("WWW-Authenticate", "Bearer");
+        let refusal = AdminHttpResponse::error(401, "unauthorized", message).with("WWW-Authenticate", "Bearer");
         Err((refusal, if given.is_some() { "a wrong token" } else { "no token" }))
     }
 }
@@ -215,11 +218,11 @@ fn is_plain_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::http::HttpMethod;
+    use crate::admin::http::AdminHttpMethod;
 
-    fn request(host: &str, authorization: Option<&str>, has_origin: bool) -> HttpRequest {
-        HttpRequest {
-            method: HttpMethod::Get,
+    fn request(host: &str, authorization: Option<&str>, has_origin: bool) -> AdminHttpRequest {
+        AdminHttpRequest {
+            method: AdminHttpMethod::Get,
             target: "/health".to_owned(),
             host: Some(host.to_owned()),
             has_origin,
@@ -280,11 +283,12 @@ mod tests {
     #[test]
     fn pages_without_an_origin_and_requests_without_a_host_are_refused() {
         let access = access("127.0.0.1:0", None).unwrap();
-        let status = |request: &HttpRequest| access.refusal(request, "a test").map_or(200, |refusal| refusal.status);
+        let status =
+            |request: &AdminHttpRequest| access.refusal(request, "a test").map_or(200, |refusal| refusal.status);
         let plain = || request("127.0.0.1", None, false);
         assert_eq!(status(&plain()), 200);
-        assert_eq!(status(&HttpRequest { is_of_page: true, ..plain() }), 403);
-        assert_eq!(status(&HttpRequest { host: None, ..plain() }), 403);
+        assert_eq!(status(&AdminHttpRequest { is_of_page: true, ..plain() }), 403);
+        assert_eq!(status(&AdminHttpRequest { host: None, ..plain() }), 403);
     }
 
     #[test]
@@ -293,7 +297,7 @@ mod tests {
             let access = access(place, None).unwrap();
             let asked = |url: &str| {
                 let store_id = StoreUrl::parse(url).unwrap().id();
-                access.refusal(&HttpRequest { store_id, ..request("127.0.0.1", None, false) }, "a test")
+                access.refusal(&AdminHttpRequest { store_id, ..request("127.0.0.1", None, false) }, "a test")
             };
             assert!(asked("mysql://other:words@h:3306/prod").is_none());
             let refusal = asked("mysql://u:geheim@h/test").unwrap();

@@ -1,10 +1,10 @@
 //! The answers of the core and the shell as JSON.
 
-use super::http::HttpResponse;
+use super::http::AdminHttpResponse;
 use super::metrics::VERSION;
 use super::process::ProcessStartTime;
 use crate::chat::contract::{
-    AdminAnswer, AdminPushStatusReport, AdminReportPushState, AdminUserStatusReport, NodeId, OnlineUserInfo,
+    AdminAnswerFromCore, AdminPushStatusReport, AdminReportPushState, AdminUserStatusReport, NodeId, OnlineUserInfo,
     RemoteUserReport, RemoteUserStatus,
 };
 use crate::net::admin::{ServerSnapshot, SharedNodeNames};
@@ -73,24 +73,24 @@ pub(super) struct AdminAnswerContext {
 }
 
 /// The answer to a question.
-pub(super) fn of_question(answer: AdminAnswer, from: &AdminAnswerContext) -> HttpResponse {
+pub(super) fn of_question(answer: AdminAnswerFromCore, from: &AdminAnswerContext) -> AdminHttpResponse {
     let AdminAnswerContext { addresses, node, names } = from;
     let address = |at: usize| addresses.get(at).copied().flatten();
     let (node, node_name) = (node.map(NodeId::get), node.and_then(|node| names.name_of(node)));
     let value = match answer {
-        AdminAnswer::Users { users, has_more } => {
+        AdminAnswerFromCore::Users { users, has_more } => {
             let next = users.last().filter(|_| has_more).map(|user| user.name.as_str().to_owned());
             let users: Vec<Value> = users.iter().enumerate().map(|(at, user)| online(user, address(at))).collect();
             json!({"users": users, "next": next, "node": node, "node_name": node_name})
         }
-        AdminAnswer::User(report) => user(&report, address(0), names),
-        AdminAnswer::Pushes(pushes) => {
+        AdminAnswerFromCore::User(report) => user(&report, address(0), names),
+        AdminAnswerFromCore::Pushes(pushes) => {
             let messages: Vec<Value> = pushes.iter().map(push).collect();
             json!({"messages": messages, "node": node, "node_name": node_name})
         }
         other => return of_change(&other, from),
     };
-    HttpResponse::json(200, &value)
+    AdminHttpResponse::json(200, &value)
 }
 
 /// Nodes by their numbers and names.
@@ -99,36 +99,42 @@ pub(super) fn nodes(nodes: &[NodeId], names: &SharedNodeNames) -> Vec<Value> {
 }
 
 /// The answer to a change.
-pub(super) fn of_change(answer: &AdminAnswer, from: &AdminAnswerContext) -> HttpResponse {
+pub(super) fn of_change(answer: &AdminAnswerFromCore, from: &AdminAnswerContext) -> AdminHttpResponse {
     match answer {
-        AdminAnswer::Done => HttpResponse::json(200, &json!({"done": true})),
-        AdminAnswer::NoSuchUser => HttpResponse::error(404, "no_such_user", "There is no account of this name."),
-        AdminAnswer::NotOnline => HttpResponse::error(409, "not_online", "The user is not online."),
-        AdminAnswer::Draining { connections, left_ms } => {
-            HttpResponse::json(202, &json!({"draining": true, "connections": connections, "left_ms": left_ms}))
+        AdminAnswerFromCore::Done => AdminHttpResponse::json(200, &json!({"done": true})),
+        AdminAnswerFromCore::NoSuchUser => {
+            AdminHttpResponse::error(404, "no_such_user", "There is no account of this name.")
         }
-        AdminAnswer::Unconfirmed { nodes: unconfirmed } => {
+        AdminAnswerFromCore::NotOnline => AdminHttpResponse::error(409, "not_online", "The user is not online."),
+        AdminAnswerFromCore::Draining { connections, left_ms } => {
+            AdminHttpResponse::json(202, &json!({"draining": true, "connections": connections, "left_ms": left_ms}))
+        }
+        AdminAnswerFromCore::Unconfirmed { nodes: unconfirmed } => {
             let nodes = nodes(unconfirmed, &from.names);
-            HttpResponse::json(202, &json!({"done": true, "unconfirmed_nodes": nodes}))
+            AdminHttpResponse::json(202, &json!({"done": true, "unconfirmed_nodes": nodes}))
         }
-        AdminAnswer::Full => HttpResponse::error(409, "full", "There is no room for one more message to this user."),
-        AdminAnswer::InProgress => HttpResponse::error(
+        AdminAnswerFromCore::Full => {
+            AdminHttpResponse::error(409, "full", "There is no room for one more message to this user.")
+        }
+        AdminAnswerFromCore::InProgress => AdminHttpResponse::error(
             409,
             "in_progress",
             "Another notice to all users is on its way; wait until it has ended.",
         ),
-        AdminAnswer::NoticeCut { users } => {
+        AdminAnswerFromCore::NoticeCut { users } => {
             let message =
                 format!("The store has failed for too long; {users} users get the notice, and perhaps a few more.");
-            HttpResponse::error(503, "store", message)
+            AdminHttpResponse::error(503, "store", message)
         }
         // The other variants answer other requests: then the outcome of this one is not known.
-        _ => HttpResponse::error(503, "store", "The store could not do it, or could not say so in time; ask again."),
+        _ => {
+            AdminHttpResponse::error(503, "store", "The store could not do it, or could not say so in time; ask again.")
+        }
     }
 }
 
 /// The health.
-pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessStartTime) -> HttpResponse {
+pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessStartTime) -> AdminHttpResponse {
     let (is_ready, why) = match snapshot.health {
         ServerHealth::Ok => (true, "ok"),
         ServerHealth::Store => (false, "store"),
@@ -154,7 +160,7 @@ pub(super) fn health(snapshot: &ServerSnapshot, process: &ProcessStartTime) -> H
         "memory_held_bytes": snapshot.memory_bytes,
         "memory_max_bytes": snapshot.memory_bytes_max,
     });
-    HttpResponse::json(if is_ready { 200 } else { 503 }, &value)
+    AdminHttpResponse::json(if is_ready { 200 } else { 503 }, &value)
 }
 
 #[cfg(test)]
@@ -174,7 +180,7 @@ mod tests {
         names
     }
 
-    fn value(response: &HttpResponse) -> Value {
+    fn value(response: &AdminHttpResponse) -> Value {
         serde_json::from_slice(&response.body).unwrap()
     }
 
@@ -183,7 +189,7 @@ mod tests {
         let users = vec![named("ann"), named("b\u{202e}ob")];
         let addresses = vec![Some(IpAddr::from([192, 0, 2, 1])), None];
         let from = AdminAnswerContext { addresses, node: NodeId::new(3), names: names() };
-        let answer = |more| of_question(AdminAnswer::Users { users: users.clone(), has_more: more }, &from);
+        let answer = |more| of_question(AdminAnswerFromCore::Users { users: users.clone(), has_more: more }, &from);
         let page = answer(true);
         assert!(page.body.is_ascii(), "nothing hidden stands in it as itself");
         assert_eq!(
@@ -207,7 +213,7 @@ mod tests {
             is_banned: false,
         };
         let from = AdminAnswerContext { names: names(), ..AdminAnswerContext::default() };
-        let answer = |there| value(&of_question(AdminAnswer::User(Box::new(report(there))), &from));
+        let answer = |there| value(&of_question(AdminAnswerFromCore::User(Box::new(report(there))), &from));
         let online = answer(RemoteUserStatus::Online { logged_in_ms: 7, outstanding: 1 });
         let there = json!({"name": "ann", "online_since_ms": 7, "address": null, "outstanding": 1});
         assert_eq!(
@@ -222,12 +228,12 @@ mod tests {
     #[test]
     fn every_refusal_has_its_status() {
         for (answer, status, error) in [
-            (AdminAnswer::NoSuchUser, 404, "no_such_user"),
-            (AdminAnswer::NotOnline, 409, "not_online"),
-            (AdminAnswer::Full, 409, "full"),
-            (AdminAnswer::InProgress, 409, "in_progress"),
-            (AdminAnswer::NoticeCut { users: 7 }, 503, "store"),
-            (AdminAnswer::Failed, 503, "store"),
+            (AdminAnswerFromCore::NoSuchUser, 404, "no_such_user"),
+            (AdminAnswerFromCore::NotOnline, 409, "not_online"),
+            (AdminAnswerFromCore::Full, 409, "full"),
+            (AdminAnswerFromCore::InProgress, 409, "in_progress"),
+            (AdminAnswerFromCore::NoticeCut { users: 7 }, 503, "store"),
+            (AdminAnswerFromCore::Failed, 503, "store"),
         ] {
             let response = of_question(answer.clone(), &AdminAnswerContext::default());
             assert_eq!((response.status, &value(&response)["error"]), (status, &json!(error)), "{answer:?}");
@@ -238,7 +244,7 @@ mod tests {
     fn an_answer_names_the_nodes_that_have_not_confirmed() {
         let nodes = [2, 1_023].map(|number| NodeId::new(number).unwrap()).to_vec();
         let from = AdminAnswerContext { names: names(), ..AdminAnswerContext::default() };
-        let response = of_change(&AdminAnswer::Unconfirmed { nodes }, &from);
+        let response = of_change(&AdminAnswerFromCore::Unconfirmed { nodes }, &from);
         assert_eq!(response.status, 202);
         // One that was forgotten meanwhile has no name any more.
         let nodes = json!([{"node": 2, "name": "b"}, {"node": 1_023, "name": null}]);

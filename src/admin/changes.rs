@@ -3,10 +3,10 @@
 
 use super::answers;
 use super::context::AdminContext;
-use super::http::HttpResponse;
+use super::http::AdminHttpResponse;
 use super::secret;
 use super::target::user_name;
-use crate::chat::contract::{AdminAnswer, AdminRequest};
+use crate::chat::contract::{AdminAnswerFromCore, AdminRequestToCore};
 use crate::net::admin::ForgetNodeResult;
 use crate::protocol::field::{Secret, UserName};
 use serde::Deserialize;
@@ -47,7 +47,7 @@ pub(super) fn change_of(segment: &str) -> Option<AdminUserAction> {
 /// The body of a notice.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NoticeRequestBody {
+struct AdminNoticeRequestBody {
     to: Option<String>,
     text: String,
 }
@@ -55,7 +55,7 @@ struct NoticeRequestBody {
 /// The body of a password reset.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PasswordResetRequestBody {
+struct AdminPasswordResetRequestBody {
     #[serde(default)]
     plain: bool,
 }
@@ -63,19 +63,19 @@ struct PasswordResetRequestBody {
 /// The body of a change that needs none.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EmptyRequestBody {}
+struct EmptyAdminRequestBody {}
 
 /// Parses a body; an empty one gives the defaults.
-fn read<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, HttpResponse> {
+fn read<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, AdminHttpResponse> {
     if body.trim_ascii().is_empty() { Ok(T::default()) } else { parse(body) }
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, HttpResponse> {
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, AdminHttpResponse> {
     // serde also accepts an array for a struct, which the interface does not allow.
     let is_object = body.trim_ascii().first() == Some(&b'{');
     let parsed = serde_json::from_slice(body).ok().filter(|_| is_object);
     parsed.ok_or_else(|| {
-        HttpResponse::error(
+        AdminHttpResponse::error(
             400,
             "bad_request",
             "The body is not the JSON object that docs/admin.openapi.json describes.",
@@ -97,7 +97,7 @@ fn audit(what: &str, who: &str, user: Option<&UserName>, result: &str) {
 }
 
 /// The result of a change in one word.
-fn result_of(response: &HttpResponse) -> String {
+fn result_of(response: &AdminHttpResponse) -> String {
     match response.status {
         200 => "done".to_owned(),
         // It says which, but the log of each node says when it has.
@@ -113,14 +113,14 @@ fn result_of(response: &HttpResponse) -> String {
 }
 
 /// The user of a change, if it concerns one user.
-fn user_of(request: &AdminRequest) -> Option<&UserName> {
+fn user_of(request: &AdminRequestToCore) -> Option<&UserName> {
     match request {
-        AdminRequest::Notice { to, .. } => to.as_ref(),
-        AdminRequest::Disconnect { name }
-        | AdminRequest::Ban { name }
-        | AdminRequest::Unban { name }
-        | AdminRequest::SetPassword { name, .. }
-        | AdminRequest::Delete { name } => Some(name),
+        AdminRequestToCore::Notice { to, .. } => to.as_ref(),
+        AdminRequestToCore::Disconnect { name }
+        | AdminRequestToCore::Ban { name }
+        | AdminRequestToCore::Unban { name }
+        | AdminRequestToCore::SetPassword { name, .. }
+        | AdminRequestToCore::Delete { name } => Some(name),
         _ => None,
     }
 }
@@ -133,27 +133,38 @@ fn escaped(text: &str) -> String {
 }
 
 impl AdminContext {
-    pub(super) fn notice(&self, body: &[u8], who: &str, within: Duration) -> Result<HttpResponse, HttpResponse> {
-        let NoticeRequestBody { to, text } = parse(body)?;
+    pub(super) fn notice(
+        &self,
+        body: &[u8],
+        who: &str,
+        within: Duration,
+    ) -> Result<AdminHttpResponse, AdminHttpResponse> {
+        let AdminNoticeRequestBody { to, text } = parse(body)?;
         let to = to.as_deref().map(user_name).transpose()?;
         if text.is_empty() {
-            return Err(HttpResponse::error(400, "bad_request", "The text of a notice must not be empty."));
+            return Err(AdminHttpResponse::error(400, "bad_request", "The text of a notice must not be empty."));
         }
         if text.len() > self.notice_bytes_max {
             let message = format!("The text of a notice may have {} bytes.", self.notice_bytes_max);
-            return Err(HttpResponse::error(413, "too_large", message));
+            return Err(AdminHttpResponse::error(413, "too_large", message));
         }
         let is_to_all = to.is_none();
         let receivers = to.as_ref().map_or_else(|| "all users".to_owned(), |name| format!("{:?}", name.as_str()));
         let what = format!("notice {} to {receivers}", escaped(&text));
         let sent =
-            self.execute_change(&what, who, AdminRequest::Notice { to, text }, within, |answer, from| match answer {
-                AdminAnswer::Noticed { users } => HttpResponse::json(200, &json!({"users": users})),
-                other => answers::of_change(&other, from),
-            });
+            self.execute_change(
+                &what,
+                who,
+                AdminRequestToCore::Notice { to, text },
+                within,
+                |answer, from| match answer {
+                    AdminAnswerFromCore::Noticed { users } => AdminHttpResponse::json(200, &json!({"users": users})),
+                    other => answers::of_change(&other, from),
+                },
+            );
         match sent {
             // A notice to very many users takes minutes.
-            Err(late) if is_to_all && late.is_too_late() => Ok(HttpResponse::json(202, &json!({"users": null}))),
+            Err(late) if is_to_all && late.is_too_late() => Ok(AdminHttpResponse::json(202, &json!({"users": null}))),
             sent => sent,
         }
     }
@@ -165,25 +176,32 @@ impl AdminContext {
         body: &[u8],
         who: &str,
         within: Duration,
-    ) -> Result<HttpResponse, HttpResponse> {
+    ) -> Result<AdminHttpResponse, AdminHttpResponse> {
         let what = format!("{} of user {:?}", change.name(), name.as_str());
         let request = match change {
             AdminUserAction::Password => {
-                let PasswordResetRequestBody { plain } = read(body)?;
+                let AdminPasswordResetRequestBody { plain } = read(body)?;
                 return self.reset(&what, who, name, plain, within);
             }
-            AdminUserAction::Disconnect => AdminRequest::Disconnect { name },
-            AdminUserAction::Ban => AdminRequest::Ban { name },
-            AdminUserAction::Unban => AdminRequest::Unban { name },
-            AdminUserAction::Delete => AdminRequest::Delete { name },
+            AdminUserAction::Disconnect => AdminRequestToCore::Disconnect { name },
+            AdminUserAction::Ban => AdminRequestToCore::Ban { name },
+            AdminUserAction::Unban => AdminRequestToCore::Unban { name },
+            AdminUserAction::Delete => AdminRequestToCore::Delete { name },
         };
-        let EmptyRequestBody {} = read(body)?;
+        let EmptyAdminRequestBody {} = read(body)?;
         self.execute_change(&what, who, request, within, |answer, from| answers::of_change(&answer, from))
     }
 
-    pub(super) fn drain(&self, body: &[u8], who: &str, within: Duration) -> Result<HttpResponse, HttpResponse> {
-        let EmptyRequestBody {} = read(body)?;
-        self.execute_change("drain", who, AdminRequest::Drain, within, |answer, from| answers::of_change(&answer, from))
+    pub(super) fn drain(
+        &self,
+        body: &[u8],
+        who: &str,
+        within: Duration,
+    ) -> Result<AdminHttpResponse, AdminHttpResponse> {
+        let EmptyAdminRequestBody {} = read(body)?;
+        self.execute_change("drain", who, AdminRequestToCore::Drain, within, |answer, from| {
+            answers::of_change(&answer, from)
+        })
     }
 
     /// The database is changed by this thread.
@@ -193,24 +211,28 @@ impl AdminContext {
         body: &[u8],
         who: &str,
         within: Duration,
-    ) -> Result<HttpResponse, HttpResponse> {
+    ) -> Result<AdminHttpResponse, AdminHttpResponse> {
         let until = Instant::now() + within;
-        let EmptyRequestBody {} = read(body)?;
+        let EmptyAdminRequestBody {} = read(body)?;
         let _slot = self.store_slot()?;
         let members = self.members(within)?;
         let what = format!("forget the node {}", escaped(name));
         audit(&what, who, None, BEGINS);
         let response = match members.forget(name, until) {
-            Ok(ForgetNodeResult::Done { users }) => HttpResponse::json(200, &json!({"done": true, "users": users})),
-            Ok(ForgetNodeResult::Unknown) => HttpResponse::error(404, "no_such_node", "There is no node of this name."),
+            Ok(ForgetNodeResult::Done { users }) => {
+                AdminHttpResponse::json(200, &json!({"done": true, "users": users}))
+            }
+            Ok(ForgetNodeResult::Unknown) => {
+                AdminHttpResponse::error(404, "no_such_node", "There is no node of this name.")
+            }
             Ok(ForgetNodeResult::Lives) => {
                 let message = "The node has not stopped, and was not fenced; only one that is gone can be forgotten.";
-                HttpResponse::error(409, "lives", message)
+                AdminHttpResponse::error(409, "lives", message)
             }
             Ok(ForgetNodeResult::Unfinished) => {
-                HttpResponse::too_late("It is not finished in time (--admin-timeout): ask again, and it goes on.")
+                AdminHttpResponse::too_late("It is not finished in time (--admin-timeout): ask again, and it goes on.")
             }
-            Err(error) => HttpResponse::error(503, "store", format!("It could not be done: {error}; ask again.")),
+            Err(error) => AdminHttpResponse::error(503, "store", format!("It could not be done: {error}; ask again.")),
         };
         audit(&what, who, None, &result_of(&response));
         Ok(response)
@@ -223,17 +245,17 @@ impl AdminContext {
         name: UserName,
         plain: bool,
         within: Duration,
-    ) -> Result<HttpResponse, HttpResponse> {
+    ) -> Result<AdminHttpResponse, AdminHttpResponse> {
         let password = secret::one_time_password().map_err(|error| {
-            HttpResponse::error(503, "no_randomness", format!("The system has no random numbers: {error}."))
+            AdminHttpResponse::error(503, "no_randomness", format!("The system has no random numbers: {error}."))
         })?;
         let sent = if plain { password.clone() } else { secret::hash_value(name.as_str(), &password) };
-        let request = AdminRequest::SetPassword { name, secret: Secret::new(&sent) };
+        let request = AdminRequestToCore::SetPassword { name, secret: Secret::new(&sent) };
         self.execute_change(what, who, request, within, |answer, from| match answer {
-            AdminAnswer::Done => HttpResponse::json(200, &json!({"password": password})),
-            AdminAnswer::Unconfirmed { nodes } => {
+            AdminAnswerFromCore::Done => AdminHttpResponse::json(200, &json!({"password": password})),
+            AdminAnswerFromCore::Unconfirmed { nodes } => {
                 let nodes = answers::nodes(&nodes, &from.names);
-                HttpResponse::json(202, &json!({"password": password, "unconfirmed_nodes": nodes}))
+                AdminHttpResponse::json(202, &json!({"password": password, "unconfirmed_nodes": nodes}))
             }
             other => answers::of_change(&other, from),
         })
@@ -243,10 +265,10 @@ impl AdminContext {
         &self,
         what: &str,
         who: &str,
-        request: AdminRequest,
+        request: AdminRequestToCore,
         within: Duration,
-        answer: impl FnOnce(AdminAnswer, &answers::AdminAnswerContext) -> HttpResponse,
-    ) -> Result<HttpResponse, HttpResponse> {
+        answer: impl FnOnce(AdminAnswerFromCore, &answers::AdminAnswerContext) -> AdminHttpResponse,
+    ) -> Result<AdminHttpResponse, AdminHttpResponse> {
         let user = user_of(&request).cloned();
         audit(what, who, user.as_ref(), BEGINS);
         // Every change is in the log before it is done, unless the log is blocked.
@@ -263,17 +285,19 @@ mod tests {
 
     #[test]
     fn a_body_is_the_object_that_is_described() {
-        assert!(read::<EmptyRequestBody>(b"").is_ok() && read::<EmptyRequestBody>(b" {} \n").is_ok());
-        assert!(read::<PasswordResetRequestBody>(b"{\"plain\":true}").is_ok_and(|reset| reset.plain));
-        assert!(read::<PasswordResetRequestBody>(b"").is_ok_and(|reset| !reset.plain));
+        assert!(read::<EmptyAdminRequestBody>(b"").is_ok() && read::<EmptyAdminRequestBody>(b" {} \n").is_ok());
+        assert!(read::<AdminPasswordResetRequestBody>(b"{\"plain\":true}").is_ok_and(|reset| reset.plain));
+        assert!(read::<AdminPasswordResetRequestBody>(b"").is_ok_and(|reset| !reset.plain));
         for bad in [&b"[]"[..], b"{", b"null", b"1", b"{\"x\":1}", b"{}{}", b"\xff"] {
-            assert!(read::<EmptyRequestBody>(bad).is_err_and(|response| response.status == 400));
+            assert!(read::<EmptyAdminRequestBody>(bad).is_err_and(|response| response.status == 400));
         }
         for bad in [&b""[..], b"{\"to\":\"ann\"}", b"[null,\"x\"]", b"{\"text\":1}", b"{\"text\":\"a\",\"text\":\"b\"}"]
         {
-            assert!(parse::<NoticeRequestBody>(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+            assert!(parse::<AdminNoticeRequestBody>(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
-        assert!(parse::<NoticeRequestBody>(b"{\"to\":null,\"text\":\"x\"}").is_ok_and(|notice| notice.to.is_none()));
+        assert!(
+            parse::<AdminNoticeRequestBody>(b"{\"to\":null,\"text\":\"x\"}").is_ok_and(|notice| notice.to.is_none())
+        );
     }
 
     #[test]

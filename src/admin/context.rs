@@ -1,10 +1,10 @@
 //! The loop, the store and the process, as requests use them.
 
 use super::answers;
-use super::http::HttpResponse;
+use super::http::AdminHttpResponse;
 use super::process::ProcessStartTime;
-use super::{AdminConfig, AdminRequestSlot, ProcessStage, ProcessStageCell};
-use crate::chat::contract::{AdminAnswer, AdminRequest};
+use super::{AdminConfig, AdminRequestPermit, ProcessStage, ProcessStageCell};
+use crate::chat::contract::{AdminAnswerFromCore, AdminRequestToCore};
 use crate::net::admin::{
     AdminLoopAnswer, AdminLoopCallError, AdminLoopCaller, AdminLoopQuestion, ClusterMembersReader, NodesReport,
     ServerSnapshot,
@@ -55,12 +55,16 @@ impl AdminContext {
     /// Hands a request to the core; `answer` makes the response.
     pub(super) fn ask(
         &self,
-        request: AdminRequest,
+        request: AdminRequestToCore,
         within: Duration,
-        answer: impl FnOnce(AdminAnswer, &answers::AdminAnswerContext) -> HttpResponse,
-    ) -> Result<HttpResponse, HttpResponse> {
+        answer: impl FnOnce(AdminAnswerFromCore, &answers::AdminAnswerContext) -> AdminHttpResponse,
+    ) -> Result<AdminHttpResponse, AdminHttpResponse> {
         if !self.is_serving() {
-            return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
+            return Err(AdminHttpResponse::error(
+                503,
+                "not_serving",
+                "The server does not serve yet; /health says why.",
+            ));
         }
         match self.caller.ask(AdminLoopQuestion::Core(request), within) {
             Ok(AdminLoopAnswer::Core { answer: given, addresses, node, names }) => {
@@ -68,14 +72,14 @@ impl AdminContext {
             }
             Ok(AdminLoopAnswer::Snapshot(_) | AdminLoopAnswer::Nodes(_) | AdminLoopAnswer::Busy)
             | Err(AdminLoopCallError::Busy) => {
-                Err(HttpResponse::error(429, "busy", "Too many requests are in progress; ask again.")
+                Err(AdminHttpResponse::error(429, "busy", "Too many requests are in progress; ask again.")
                     .with("Retry-After", "1"))
             }
             Err(AdminLoopCallError::Late) => {
                 let message = "There was no answer in time (--admin-timeout); whether it was done is not known.";
-                Err(HttpResponse::too_late(message))
+                Err(AdminHttpResponse::too_late(message))
             }
-            Err(AdminLoopCallError::Gone) => Err(HttpResponse::error(503, "stopping", "The server has stopped.")),
+            Err(AdminLoopCallError::Gone) => Err(AdminHttpResponse::error(503, "stopping", "The server has stopped.")),
         }
     }
 
@@ -94,33 +98,37 @@ impl AdminContext {
     }
 
     /// The nodes as far as the loop knows them.
-    pub(super) fn known_nodes(&self, within: Duration) -> Result<Box<NodesReport>, HttpResponse> {
+    pub(super) fn known_nodes(&self, within: Duration) -> Result<Box<NodesReport>, AdminHttpResponse> {
         if !self.is_serving() {
-            return Err(HttpResponse::error(503, "not_serving", "The server does not serve yet; /health says why."));
+            return Err(AdminHttpResponse::error(
+                503,
+                "not_serving",
+                "The server does not serve yet; /health says why.",
+            ));
         }
         match self.caller.ask(AdminLoopQuestion::Nodes, within) {
             Ok(AdminLoopAnswer::Nodes(Some(nodes))) => Ok(nodes),
             Ok(AdminLoopAnswer::Nodes(None)) => {
                 let message = "This server is no node of a cluster (--node-name).";
-                Err(HttpResponse::error(404, "no_cluster", message))
+                Err(AdminHttpResponse::error(404, "no_cluster", message))
             }
             Ok(_) | Err(AdminLoopCallError::Busy) => Err(super::too_many_response()),
-            Err(_) => Err(HttpResponse::error(503, "too_late", "The server did not answer in time.")),
+            Err(_) => Err(AdminHttpResponse::error(503, "too_late", "The server did not answer in time.")),
         }
     }
 
     /// A slot for a request that may wait for the store.
-    pub(super) fn wait_slot(&self) -> Result<AdminRequestSlot, HttpResponse> {
-        AdminRequestSlot::take_below(&self.store_waits, self.store_waits_max).ok_or_else(super::too_many_response)
+    pub(super) fn wait_slot(&self) -> Result<AdminRequestPermit, AdminHttpResponse> {
+        AdminRequestPermit::take_below(&self.store_waits, self.store_waits_max).ok_or_else(super::too_many_response)
     }
 
     /// A slot for a request whose thread uses the database.
-    pub(super) fn store_slot(&self) -> Result<AdminRequestSlot, HttpResponse> {
-        AdminRequestSlot::take_below(&self.store_reads, self.store_reads_max).ok_or_else(super::too_many_response)
+    pub(super) fn store_slot(&self) -> Result<AdminRequestPermit, AdminHttpResponse> {
+        AdminRequestPermit::take_below(&self.store_reads, self.store_reads_max).ok_or_else(super::too_many_response)
     }
 
     /// The access to the table of nodes, for use on this thread.
-    pub(super) fn members(&self, within: Duration) -> Result<ClusterMembersReader, HttpResponse> {
+    pub(super) fn members(&self, within: Duration) -> Result<ClusterMembersReader, AdminHttpResponse> {
         Ok(self.known_nodes(within)?.reader)
     }
 }

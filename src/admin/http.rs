@@ -15,7 +15,7 @@ pub(super) const STORE_HEADER: &str = "Hongyan-Store";
 
 /// The methods that are distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HttpMethod {
+pub(super) enum AdminHttpMethod {
     Get,
     Head,
     Post,
@@ -24,8 +24,8 @@ pub(super) enum HttpMethod {
 
 /// A complete request.
 #[derive(Debug)]
-pub(super) struct HttpRequest {
-    pub(super) method: HttpMethod,
+pub(super) struct AdminHttpRequest {
+    pub(super) method: AdminHttpMethod,
     /// The target as it was sent, percent-encoded.
     pub(super) target: String,
     pub(super) host: Option<String>,
@@ -40,7 +40,7 @@ pub(super) struct HttpRequest {
 
 /// A response.
 #[derive(Debug)]
-pub(super) struct HttpResponse {
+pub(super) struct AdminHttpResponse {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -48,7 +48,7 @@ pub(super) struct HttpResponse {
     too_late: bool,
 }
 
-impl HttpResponse {
+impl AdminHttpResponse {
     pub(super) fn json(status: u16, value: &Value) -> Self {
         let mut body = super::escape::json(&value.to_string());
         body.push('\n');
@@ -120,35 +120,35 @@ fn reason(status: u16) -> &'static str {
 
 /// Why no request was read.
 #[derive(Debug)]
-pub(super) enum HttpReadError {
+pub(super) enum AdminHttpReadError {
     /// The request is not valid: send this response.
-    Bad(Box<HttpResponse>),
+    Bad(Box<AdminHttpResponse>),
     /// The connection is broken.
     Broken(io::Error),
 }
 
-impl From<HttpResponse> for HttpReadError {
-    fn from(response: HttpResponse) -> Self {
+impl From<AdminHttpResponse> for AdminHttpReadError {
+    fn from(response: AdminHttpResponse) -> Self {
         Self::Bad(Box::new(response))
     }
 }
 
-impl From<io::Error> for HttpReadError {
+impl From<io::Error> for AdminHttpReadError {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::TimedOut {
-            return HttpResponse::error(408, "too_slow", "The request took too long to come.").into();
+            return AdminHttpResponse::error(408, "too_slow", "The request took too long to come.").into();
         }
         Self::Broken(error)
     }
 }
 
-fn bad_request(message: &str) -> HttpReadError {
-    HttpResponse::error(400, "bad_request", message).into()
+fn bad_request(message: &str) -> AdminHttpReadError {
+    AdminHttpResponse::error(400, "bad_request", message).into()
 }
 
 /// The data in the head of a request.
-struct RequestHead {
-    request: HttpRequest,
+struct AdminHttpRequestHead {
+    request: AdminHttpRequest,
     head_bytes: usize,
     body_bytes: usize,
     expects_continue: bool,
@@ -157,24 +157,26 @@ struct RequestHead {
 /// Reads a request. If its head is not admitted, the body is not read.
 pub(super) fn read<S: Read + Write>(
     stream: &mut S,
-    admit: impl FnOnce(&HttpRequest, &mut S) -> Result<(), HttpReadError>,
-) -> Result<HttpRequest, HttpReadError> {
+    admit: impl FnOnce(&AdminHttpRequest, &mut S) -> Result<(), AdminHttpReadError>,
+) -> Result<AdminHttpRequest, AdminHttpReadError> {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-    let RequestHead { mut request, head_bytes, body_bytes, expects_continue } = loop {
+    let AdminHttpRequestHead { mut request, head_bytes, body_bytes, expects_continue } = loop {
         if let Some(head) = read_head(&bytes)? {
             break head;
         }
         if bytes.len() >= HEAD_BYTES_MAX {
-            return Err(HttpResponse::error(431, "head_too_large", "The head of a request may be 8 KiB long.").into());
+            return Err(
+                AdminHttpResponse::error(431, "head_too_large", "The head of a request may be 8 KiB long.").into()
+            );
         }
         match stream.read(&mut chunk)? {
-            0 => return Err(HttpReadError::Broken(io::ErrorKind::UnexpectedEof.into())),
+            0 => return Err(AdminHttpReadError::Broken(io::ErrorKind::UnexpectedEof.into())),
             count => bytes.extend_from_slice(&chunk[..count]),
         }
     };
     admit(&request, stream)?;
     if body_bytes > BODY_BYTES_MAX {
-        return Err(HttpResponse::error(413, "too_large", "The body of a request may be 64 KiB long.").into());
+        return Err(AdminHttpResponse::error(413, "too_large", "The body of a request may be 64 KiB long.").into());
     }
     bytes.drain(..head_bytes);
     if expects_continue && bytes.len() < body_bytes {
@@ -192,14 +194,14 @@ pub(super) fn read<S: Read + Write>(
 }
 
 /// Reads the head; `None`: it is incomplete.
-fn read_head(bytes: &[u8]) -> Result<Option<RequestHead>, HttpReadError> {
+fn read_head(bytes: &[u8]) -> Result<Option<AdminHttpRequestHead>, AdminHttpReadError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
     let head_bytes = match parsed.parse(&bytes[..bytes.len().min(HEAD_BYTES_MAX)]) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(HttpResponse::error(431, "head_too_large", "A request may have 64 headers.").into());
+            return Err(AdminHttpResponse::error(431, "head_too_large", "A request may have 64 headers.").into());
         }
         Err(_) => return Err(bad_request("This is no HTTP request.")),
     };
@@ -221,12 +223,12 @@ fn read_head(bytes: &[u8]) -> Result<Option<RequestHead>, HttpReadError> {
         [host] => Some(String::from_utf8_lossy(host.trim_ascii()).into_owned()),
         _ => return Err(bad_request("The request has more than one Host header.")),
     };
-    let request = HttpRequest {
+    let request = AdminHttpRequest {
         method: match parsed.method.unwrap_or_default() {
-            "GET" => HttpMethod::Get,
-            "HEAD" => HttpMethod::Head,
-            "POST" => HttpMethod::Post,
-            _ => HttpMethod::Other,
+            "GET" => AdminHttpMethod::Get,
+            "HEAD" => AdminHttpMethod::Head,
+            "POST" => AdminHttpMethod::Post,
+            _ => AdminHttpMethod::Other,
         },
         target: parsed.path.unwrap_or_default().to_owned(),
         host,
@@ -237,7 +239,7 @@ fn read_head(bytes: &[u8]) -> Result<Option<RequestHead>, HttpReadError> {
         body: Vec::new(),
     };
     let expects_continue = values("Expect").any(|value| value.trim_ascii().eq_ignore_ascii_case(b"100-continue"));
-    Ok(Some(RequestHead { request, head_bytes, body_bytes, expects_continue }))
+    Ok(Some(AdminHttpRequestHead { request, head_bytes, body_bytes, expects_continue }))
 }
 
 /// The value of `Content-Length`: only digits, no sign and no list. A number that overflows is too
@@ -278,14 +280,14 @@ mod tests {
         }
     }
 
-    fn read_all(bytes: &[u8], size: usize) -> Result<(HttpRequest, Vec<u8>), HttpReadError> {
+    fn read_all(bytes: &[u8], size: usize) -> Result<(AdminHttpRequest, Vec<u8>), AdminHttpReadError> {
         let mut pieces = PieceReader { rest: bytes, size, written: Vec::new() };
         read(&mut pieces, |_, _| Ok(())).map(|request| (request, pieces.written))
     }
 
     fn status_of(bytes: &[u8]) -> u16 {
         match read_all(bytes, 1_000) {
-            Err(HttpReadError::Bad(response)) => response.status,
+            Err(AdminHttpReadError::Bad(response)) => response.status,
             other => panic!("{other:?}: {}", String::from_utf8_lossy(bytes)),
         }
     }
@@ -296,7 +298,7 @@ mod tests {
             Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}behind";
         for size in [1, 2, 7, 4096] {
             let (request, written) = read_all(bytes, size).unwrap();
-            assert_eq!((request.method, request.target.as_str()), (HttpMethod::Post, "/users/a%20b/ban?x=y"));
+            assert_eq!((request.method, request.target.as_str()), (AdminHttpMethod::Post, "/users/a%20b/ban?x=y"));
             assert_eq!(request.host.as_deref(), Some("localhost"));
             assert_eq!(request.authorization.as_deref(), Some(&b"Bearer t"[..]));
             assert_eq!((request.body.as_slice(), request.has_origin), (&b"{}"[..], false));
@@ -311,7 +313,7 @@ mod tests {
         let bytes = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nnine byte";
         let mut pieces = PieceReader { rest: bytes, size: 1, written: Vec::new() };
         let refused = read(&mut pieces, |_, _| Err(bad_request("No."))).unwrap_err();
-        assert!(matches!(refused, HttpReadError::Bad(_)));
+        assert!(matches!(refused, AdminHttpReadError::Bad(_)));
         assert_eq!(pieces.rest, b"nine byte");
     }
 
@@ -338,13 +340,13 @@ mod tests {
             assert_eq!(status_of(&bytes), status, "{}", String::from_utf8_lossy(&bytes[..bytes.len().min(90)]));
         }
         for bytes in [&b""[..], b"GET / HT"] {
-            assert!(matches!(read_all(bytes, 4), Err(HttpReadError::Broken(_))));
+            assert!(matches!(read_all(bytes, 4), Err(AdminHttpReadError::Broken(_))));
         }
     }
 
     #[test]
     fn a_head_gets_the_same_without_its_body() {
-        let response = HttpResponse::error(404, "not_found", "There is no such page.").with("Allow", "GET");
+        let response = AdminHttpResponse::error(404, "not_found", "There is no such page.").with("Allow", "GET");
         let (mut whole, mut head) = (Vec::new(), Vec::new());
         response.write(&mut whole, false).unwrap();
         response.write(&mut head, true).unwrap();

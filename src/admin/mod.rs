@@ -31,7 +31,7 @@ use crate::config::{AdminInterfaceAddress, StoreUrl};
 use crate::net::admin::AdminLoopCaller;
 use access::AdminAccessRules;
 use context::AdminContext;
-use http::{HttpMethod, HttpReadError, HttpRequest, HttpResponse};
+use http::{AdminHttpMethod, AdminHttpReadError, AdminHttpRequest, AdminHttpResponse};
 use listener::AdminListener;
 use mio::{Events, Poll, Token, Waker};
 use std::fmt;
@@ -238,9 +238,9 @@ impl AdminAcceptor {
 
 /// A request in progress, counted until it is dropped.
 #[derive(Debug)]
-struct AdminRequestSlot(Arc<AtomicUsize>);
+struct AdminRequestPermit(Arc<AtomicUsize>);
 
-impl AdminRequestSlot {
+impl AdminRequestPermit {
     fn take(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(count))
@@ -253,15 +253,15 @@ impl AdminRequestSlot {
     }
 }
 
-impl Drop for AdminRequestSlot {
+impl Drop for AdminRequestPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn too_many_response() -> HttpResponse {
+fn too_many_response() -> AdminHttpResponse {
     let sentence = "Too many requests are in progress (--admin-connections-max); ask again.";
-    HttpResponse::error(429, "busy", sentence).with("Retry-After", "1")
+    AdminHttpResponse::error(429, "busy", sentence).with("Retry-After", "1")
 }
 
 /// The data that all requests share.
@@ -281,15 +281,15 @@ impl AdminRequestThreadsShared {
         let mut stream = AdminStreamWithDeadline::new(stream, self.timeout.min(HEAD_WITHIN));
         let (mut place, mut is_head) = (None, false);
         let read = http::read(&mut stream, |request, stream| {
-            is_head = request.method == HttpMethod::Head;
+            is_head = request.method == AdminHttpMethod::Head;
             place = Some(self.admit(request, &who, newcomer)?);
             stream.extend_deadline(self.timeout);
             Ok(())
         });
         let response = match read {
             Ok(request) => self.context.answer(&request, &who, stream.time_left()),
-            Err(HttpReadError::Bad(response)) => *response,
-            Err(HttpReadError::Broken(error)) => return Err(error),
+            Err(AdminHttpReadError::Bad(response)) => *response,
+            Err(AdminHttpReadError::Broken(error)) => return Err(error),
         };
         // Leave time to read an answer that came late.
         stream.extend_deadline(DRAIN_WITHIN);
@@ -300,15 +300,19 @@ impl AdminRequestThreadsShared {
     /// Gives an authorised request a place that others cannot take.
     fn admit(
         &self,
-        request: &HttpRequest,
+        request: &AdminHttpRequest,
         who: &str,
         newcomer: &UnauthorisedAdminSlot,
-    ) -> Result<AdminRequestSlot, HttpReadError> {
+    ) -> Result<AdminRequestPermit, AdminHttpReadError> {
         if let Some(refusal) = self.access.refusal(request, who) {
             return Err(refusal.into());
         }
         let place =
-            AdminRequestSlot::take_below(&self.connections, self.connections_max).ok_or_else(too_many_response)?;
-        if newcomer.release() { Ok(place) } else { Err(HttpReadError::Broken(ErrorKind::ConnectionAborted.into())) }
+            AdminRequestPermit::take_below(&self.connections, self.connections_max).ok_or_else(too_many_response)?;
+        if newcomer.release() {
+            Ok(place)
+        } else {
+            Err(AdminHttpReadError::Broken(ErrorKind::ConnectionAborted.into()))
+        }
     }
 }

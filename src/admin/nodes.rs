@@ -1,11 +1,11 @@
 //! How the nodes of a cluster are: as JSON, and as lines of text.
 
 use super::escape::printable;
-use super::http::HttpResponse;
+use super::http::AdminHttpResponse;
 use super::json_values::{number, text};
 use crate::bus::BusFigures;
 use crate::chat::contract::NodeLinkReport;
-use crate::net::admin::{ClusterMembers, NodeLiveness, NodeStatus};
+use crate::net::admin::{ClusterMembers, NodeLiveness, NodeStatusReport};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ pub(super) fn answer(
     links: &[NodeLinkReport],
     bus: Option<&BusFigures>,
     users: usize,
-) -> HttpResponse {
-    let node = |member: &NodeStatus| {
+) -> AdminHttpResponse {
+    let node = |member: &NodeStatusReport| {
         let link = links.iter().find(|link| (link.peer.node.get(), link.peer.epoch) == (member.node, member.epoch));
         json!({
             "node": member.node,
@@ -48,7 +48,7 @@ pub(super) fn answer(
         json!({"instances": bus.instances.len(), "working": working})
     });
     let value = json!({"view": view, "schema": schema, "frame_version": frame_version, "bus": bus, "nodes": nodes});
-    HttpResponse::json(200, &value)
+    AdminHttpResponse::json(200, &value)
 }
 
 fn link_value(link: &NodeLinkReport) -> Value {
@@ -130,8 +130,8 @@ mod tests {
     use crate::bus::figures::RedisInstanceFigures;
     use crate::chat::contract::{NodeId, NodeIncarnation};
 
-    fn member(node: u16, name: &str, state: NodeLiveness) -> NodeStatus {
-        NodeStatus {
+    fn member(node: u16, name: &str, state: NodeLiveness) -> NodeStatusReport {
+        NodeStatusReport {
             node,
             name: name.into(),
             is_asked_node: node == 1,

@@ -1,15 +1,15 @@
 //! The target of a request: a path, decoded segment by segment, and a query.
 
-use super::http::HttpResponse;
+use super::http::AdminHttpResponse;
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
 
-fn bad_target(message: impl Into<String>) -> HttpResponse {
-    HttpResponse::error(400, "bad_request", message)
+fn bad_target(message: impl Into<String>) -> AdminHttpResponse {
+    AdminHttpResponse::error(400, "bad_request", message)
 }
 
 /// A name in a path or a query.
-pub(super) fn user_name(text: &str) -> Result<UserName, HttpResponse> {
+pub(super) fn user_name(text: &str) -> Result<UserName, AdminHttpResponse> {
     UserName::new(text).map_err(|fault| bad_target(sentence(fault)))
 }
 
@@ -21,7 +21,7 @@ pub(super) fn sentence(fault: &str) -> String {
 }
 
 /// Decodes `%XX`; in a query `+` is a space, too.
-fn decode(text: &str, in_query: bool) -> Result<String, HttpResponse> {
+fn decode(text: &str, in_query: bool) -> Result<String, AdminHttpResponse> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -57,14 +57,14 @@ pub(super) fn encode(text: &str) -> String {
 
 /// A parsed target.
 #[derive(Debug)]
-pub(super) struct RequestTarget {
+pub(super) struct AdminHttpTarget {
     /// The segments of the path.
     pub(super) path: Vec<String>,
     query: String,
 }
 
-impl RequestTarget {
-    pub(super) fn read(target: &str) -> Result<Self, HttpResponse> {
+impl AdminHttpTarget {
+    pub(super) fn read(target: &str) -> Result<Self, AdminHttpResponse> {
         let target = target.split('#').next().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let Some(path) = path.strip_prefix('/') else {
@@ -75,7 +75,7 @@ impl RequestTarget {
     }
 
     /// The parameters of the query: only known ones, each once.
-    pub(super) fn query(&self, known: &[&str]) -> Result<BTreeMap<String, String>, HttpResponse> {
+    pub(super) fn query(&self, known: &[&str]) -> Result<BTreeMap<String, String>, AdminHttpResponse> {
         let mut found = BTreeMap::new();
         for pair in self.query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_path_is_decoded_after_it_was_taken_apart() {
-        let path = |target| RequestTarget::read(target).map(|target| target.path).map_err(|response| response.status);
+        let path = |target| AdminHttpTarget::read(target).map(|target| target.path).map_err(|response| response.status);
         assert_eq!(path("/users/a%2Fb%20c/ban"), Ok(vec!["users".into(), "a/b c".into(), "ban".into()]));
         assert_eq!(path("/users/%E9%B8%BF?x#y"), Ok(vec!["users".into(), "鸿".into()]));
         assert_eq!(path("/a+b"), Ok(vec!["a+b".into()]));
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_query_has_known_parameters_once() {
         let query = |query: &str| {
-            let target = RequestTarget::read(&format!("/x?{query}")).map_err(|response| response.status)?;
+            let target = AdminHttpTarget::read(&format!("/x?{query}")).map_err(|response| response.status)?;
             target.query(&["id", "after"]).map_err(|response| response.status)
         };
         let pairs = |pairs: &[(&str, &str)]| {
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn an_encoded_text_is_decoded_to_the_same_text() {
         for text in ["ann", "..", "a b/c?d=e&f#g%h+i", "鸿雁 🪿\u{202e}", ""] {
-            let target = RequestTarget::read(&format!("/{}?id={}", encode(text), encode(text))).unwrap();
+            let target = AdminHttpTarget::read(&format!("/{}?id={}", encode(text), encode(text))).unwrap();
             assert_eq!(target.path, [text]);
             assert_eq!(target.query(&["id"]).unwrap()["id"], text);
         }

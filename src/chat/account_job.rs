@@ -5,9 +5,9 @@ use crate::protocol::field::{Secret, UserName};
 
 /// Work for a user about their own account, in their data lane unless it says otherwise.
 #[derive(Clone, Debug)]
-pub enum AccountJob {
+pub enum OwnAccountStoreJob {
     /// Read their friends, in byte order of the names, and the pending requests. →
-    /// [`AccountOutcome::Roster`]
+    /// [`OwnAccountStoreJobOutcome::Roster`]
     Roster {
         /// Only friends whose names follow this one, and no requests; `None`: from the start, with
         /// the requests.
@@ -18,10 +18,11 @@ pub enum AccountJob {
         /// exceeds it is the last one.
         bytes_max: usize,
     },
-    /// Change their profile. → [`AccountOutcome::Changed`]
+    /// Change their profile. → [`OwnAccountStoreJobOutcome::Changed`]
     ChangeProfile(ProfileChange),
     /// Store a new password hash and delete the user's tokens, if the stored hash is still the one
-    /// with which their old password was compared. → [`AccountOutcome::Changed`] or `Stale`
+    /// with which their old password was compared. → [`OwnAccountStoreJobOutcome::Changed`] or
+    /// `Stale`
     ChangePassword {
         /// The stored hash of the old password; `None`: do not compare.
         old_hash: Option<Secret>,
@@ -31,7 +32,7 @@ pub enum AccountJob {
     /// In the data lane of `other`: block them. Ends the friendship, removes the pending request of
     /// the user to `other` with its push, and hides the pending request of `other` to the user. The
     /// push of the hidden request stays: it is in the user's mailbox, which another lane counts. →
-    /// [`AccountOutcome::Blocked`], `NoSuchUser` or `TooMany`
+    /// [`OwnAccountStoreJobOutcome::Blocked`], `NoSuchUser` or `TooMany`
     Block {
         /// The user to block.
         other: UserName,
@@ -39,16 +40,16 @@ pub enum AccountJob {
         blocked_max: u32,
     },
     /// Unblock a user, and delete their hidden request with its push. Does nothing if they are not
-    /// blocked. → [`AccountOutcome::Blocked`]
+    /// blocked. → [`OwnAccountStoreJobOutcome::Blocked`]
     Unblock {
         /// The user who was blocked.
         other: UserName,
     },
-    /// List all users whom the user blocks. → [`AccountOutcome::Blocked`]
+    /// List all users whom the user blocks. → [`OwnAccountStoreJobOutcome::Blocked`]
     Blocked,
 }
 
-impl AccountJob {
+impl OwnAccountStoreJob {
     /// Does this job only read from the store?
     #[must_use]
     pub fn is_read_only(&self) -> bool {
@@ -74,9 +75,9 @@ impl AccountJob {
     }
 }
 
-/// The outcome of a completed [`AccountJob`].
+/// The outcome of a completed [`OwnAccountStoreJob`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountOutcome {
+pub enum OwnAccountStoreJobOutcome {
     /// There is no such account.
     NoSuchUser,
     /// `ChangeProfile`, `ChangePassword`: it is changed.
@@ -99,7 +100,7 @@ pub enum AccountOutcome {
     Roster(RosterReply),
 }
 
-impl AccountOutcome {
+impl OwnAccountStoreJobOutcome {
     /// The approximate memory that its lists take, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {

@@ -1,7 +1,7 @@
 //! TYPE 1 and 3, and TOKEN: accounts, profiles and resume tokens. This module also passes the
 //! outcome of each job to the function that handles it.
 
-use super::ChatCore;
+use super::ServerCore;
 use super::answer::{BUSY, CROWDED, DAMAGED, NO_HASHING, ReplyTo, RequestAwaitingJob, SIGN_UPS_CLOSED, fault_of};
 use super::auth_queue::{AuthQueueClass, HashPurpose, QueuedHash};
 use super::contract::{
@@ -14,7 +14,7 @@ use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::{RequestType, ResumeTokenVerb};
 
-impl ChatCore {
+impl ServerCore {
     #[inline(never)]
     pub(super) fn sign_up(&mut self, to: ReplyTo, profile: Box<Profile>, secret: Secret, out: &mut Vec<CoreAction>) {
         if self.is_draining() {

@@ -1,12 +1,12 @@
 //! TYPE 5 and 0: acks and heartbeats.
 
-use super::ChatCore;
+use super::ServerCore;
 use super::contract::{ConnId, CoreAction};
-use super::deliveries::PushSaveState;
+use super::deliveries::DeliverySaveState;
 use super::ids::UserSlot;
 use crate::protocol::reply::{Reply, ReplyId};
 
-impl ChatCore {
+impl ServerCore {
     /// Removes an acked push from the list. An ack for a push that is not on the list is ignored:
     /// this is normal after a resend.
     pub(super) fn ack(&mut self, user: UserSlot, id: &str, sender: Option<&str>, out: &mut Vec<CoreAction>) {
@@ -22,8 +22,8 @@ impl ChatCore {
         if let Some(delivery) = self.deliveries.remove(name) {
             // A push whose save failed may be in the store nevertheless, if only the answer to the
             // commit was lost.
-            let stored = !matches!(delivery.save_state, PushSaveState::None | PushSaveState::Full);
-            if stored && delivery.save_state == PushSaveState::Foreign {
+            let stored = !matches!(delivery.save_state, DeliverySaveState::None | DeliverySaveState::Full);
+            if stored && delivery.save_state == DeliverySaveState::Foreign {
                 self.on_foreign_ack(user, &delivery, out);
                 self.settle_acked_delivery(delivery, out);
             } else {

@@ -6,14 +6,14 @@ use super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::answer::{BANNED, ErrorReply};
 use super::cluster::ForcedLogoutRequester;
 use super::contract::{
-    AdminAnswer, AdminRequest, AdminStoreJob, AdminStoreJobOutcome, AdminTicket, CoreAction, CoreCloseCause,
-    ForcedLogoutCause, Job, JobOutcome, LogEvent, LoginRefusalCause, MailboxQuotaKind,
+    AdminAnswerFromCore, AdminRequestToCore, AdminStoreJob, AdminStoreJobOutcome, AdminTicket, CoreAction,
+    CoreCloseCause, ForcedLogoutCause, Job, JobOutcome, LogEvent, LoginRefusalCause, MailboxQuotaKind,
 };
 use super::job::JobPurpose;
 use super::proof::CHANGED_ELSEWHERE;
 use super::users::UserRoute;
 use super::wheel::TimerId;
-use super::{ChatCore, ChatTimer};
+use super::{CoreTimer, ServerCore};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{RESERVED_NAME, Secret, UserName};
 use std::collections::{BTreeMap, VecDeque};
@@ -68,22 +68,22 @@ impl PendingAdminRequests {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     #[inline(never)]
-    pub(super) fn admin(&mut self, ticket: AdminTicket, request: AdminRequest, out: &mut Vec<CoreAction>) {
-        self.open_admin(ticket, !matches!(request, AdminRequest::Notice { to: None, .. }));
+    pub(super) fn admin(&mut self, ticket: AdminTicket, request: AdminRequestToCore, out: &mut Vec<CoreAction>) {
+        self.open_admin(ticket, !matches!(request, AdminRequestToCore::Notice { to: None, .. }));
         if self.stopping {
-            return self.answer_admin(ticket, AdminAnswer::Failed, out);
+            return self.answer_admin(ticket, AdminAnswerFromCore::Failed, out);
         }
         match request {
-            AdminRequest::Users { after, users_max } => self.begin_scan(ticket, after, users_max, out),
-            AdminRequest::User { name } => self.look_at_user(ticket, name, out),
-            AdminRequest::Pushes { receiver, id } => self.find_pushes(ticket, receiver, id.into(), out),
-            AdminRequest::Notice { to: Some(user), text } => self.notice_one(ticket, user, &text, out),
-            AdminRequest::Notice { to: None, text } => self.notice_all(ticket, &text, out),
-            AdminRequest::Disconnect { name } => {
+            AdminRequestToCore::Users { after, users_max } => self.begin_scan(ticket, after, users_max, out),
+            AdminRequestToCore::User { name } => self.look_at_user(ticket, name, out),
+            AdminRequestToCore::Pushes { receiver, id } => self.find_pushes(ticket, receiver, id.into(), out),
+            AdminRequestToCore::Notice { to: Some(user), text } => self.notice_one(ticket, user, &text, out),
+            AdminRequestToCore::Notice { to: None, text } => self.notice_all(ticket, &text, out),
+            AdminRequestToCore::Disconnect { name } => {
                 if self.end_session_here(&name, ForcedLogoutCause::Disconnected, out) {
-                    self.answer_admin(ticket, AdminAnswer::Done, out);
+                    self.answer_admin(ticket, AdminAnswerFromCore::Done, out);
                 } else {
                     self.end_sessions_on_other_nodes(
                         &name,
@@ -93,22 +93,22 @@ impl ChatCore {
                     );
                 }
             }
-            AdminRequest::Ban { name } => self.set_banned(ticket, name, true, out),
-            AdminRequest::Unban { name } => self.set_banned(ticket, name, false, out),
-            AdminRequest::SetPassword { name, secret } => {
+            AdminRequestToCore::Ban { name } => self.set_banned(ticket, name, true, out),
+            AdminRequestToCore::Unban { name } => self.set_banned(ticket, name, false, out),
+            AdminRequestToCore::SetPassword { name, secret } => {
                 self.admin.to_hash.push_back((ticket, name, secret));
                 self.start_auth_runs(out);
             }
-            AdminRequest::Delete { name } => self.delete_account(ticket, name, false, out),
-            AdminRequest::Drain => self.drain(ticket, out),
-            AdminRequest::FinishDeletion { name } => self.delete_account(ticket, name, true, out),
+            AdminRequestToCore::Delete { name } => self.delete_account(ticket, name, false, out),
+            AdminRequestToCore::Drain => self.drain(ticket, out),
+            AdminRequestToCore::FinishDeletion { name } => self.delete_account(ticket, name, true, out),
         }
     }
 
     /// A request has arrived. If it has a time limit, that is the same as for a client's request.
     fn open_admin(&mut self, ticket: AdminTicket, has_limit: bool) {
         let due_ms = self.now.mono_ms + self.rules.answer_within_ms;
-        let timer = has_limit.then(|| self.wheel.insert(due_ms, ChatTimer::AdminLimit(ticket)));
+        let timer = has_limit.then(|| self.wheel.insert(due_ms, CoreTimer::AdminLimit(ticket)));
         let before = self.admin.open.insert(ticket.0, timer);
         debug_assert!(before.is_none(), "a ticket is given once");
     }
@@ -118,18 +118,18 @@ impl ChatCore {
         let due_ms = self.now.mono_ms + self.rules.answer_within_ms;
         if let Some(Some(timer)) = self.admin.open.get_mut(&ticket.0) {
             self.wheel.cancel(*timer);
-            *timer = self.wheel.insert(due_ms, ChatTimer::AdminLimit(ticket));
+            *timer = self.wheel.insert(due_ms, CoreTimer::AdminLimit(ticket));
         }
     }
 
     /// Its time limit is over. Jobs that were begun for it go on.
     pub(super) fn admin_timed_out(&mut self, ticket: AdminTicket, out: &mut Vec<CoreAction>) {
-        let answer = self.unconfirmed_logout_answer(ticket).unwrap_or(AdminAnswer::Failed);
+        let answer = self.unconfirmed_logout_answer(ticket).unwrap_or(AdminAnswerFromCore::Failed);
         self.answer_admin(ticket, answer, out);
     }
 
     /// Answers a request, unless it has been answered.
-    pub(super) fn answer_admin(&mut self, ticket: AdminTicket, answer: AdminAnswer, out: &mut Vec<CoreAction>) {
+    pub(super) fn answer_admin(&mut self, ticket: AdminTicket, answer: AdminAnswerFromCore, out: &mut Vec<CoreAction>) {
         let Some(timer) = self.admin.open.remove(&ticket.0) else {
             return;
         };
@@ -252,7 +252,7 @@ impl ChatCore {
                 self.auth_queue.run_ended();
             } else if self.submit(Job::Hash { secret }, JobPurpose::AdminHash(Box::new(op)), out).is_err() {
                 self.auth_queue.run_ended();
-                self.answer_admin(ticket, AdminAnswer::Failed, out);
+                self.answer_admin(ticket, AdminAnswerFromCore::Failed, out);
             }
         }
     }
@@ -268,7 +268,7 @@ impl ChatCore {
             // Nothing was submitted, and so nothing is counted.
             _ => {
                 if let AdminJobPurpose::SetPassword { ticket } = op.step {
-                    self.answer_admin(ticket, AdminAnswer::Failed, out);
+                    self.answer_admin(ticket, AdminAnswerFromCore::Failed, out);
                 }
             }
         }
@@ -282,7 +282,7 @@ impl ChatCore {
         let to_all = self.admin.notice_to_all.take().map(|to_all| to_all.ticket);
         let tickets: Vec<AdminTicket> = scans.chain(hashes).chain(to_all).collect();
         for ticket in tickets {
-            self.answer_admin(ticket, AdminAnswer::Failed, out);
+            self.answer_admin(ticket, AdminAnswerFromCore::Failed, out);
         }
     }
 
@@ -290,7 +290,7 @@ impl ChatCore {
     pub(super) fn fail_admin(&mut self, out: &mut Vec<CoreAction>) {
         let open: Vec<u64> = self.admin.open.keys().copied().collect();
         for ticket in open {
-            self.answer_admin(AdminTicket(ticket), AdminAnswer::Failed, out);
+            self.answer_admin(AdminTicket(ticket), AdminAnswerFromCore::Failed, out);
         }
     }
 
@@ -300,11 +300,11 @@ impl ChatCore {
 }
 
 /// The answer to a request that changes something.
-fn answer_of(outcome: Option<AdminStoreJobOutcome>) -> AdminAnswer {
+fn answer_of(outcome: Option<AdminStoreJobOutcome>) -> AdminAnswerFromCore {
     match outcome {
-        Some(AdminStoreJobOutcome::Done) => AdminAnswer::Done,
-        Some(AdminStoreJobOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
-        Some(AdminStoreJobOutcome::Full(_)) => AdminAnswer::Full,
-        _ => AdminAnswer::Failed,
+        Some(AdminStoreJobOutcome::Done) => AdminAnswerFromCore::Done,
+        Some(AdminStoreJobOutcome::NoSuchUser) => AdminAnswerFromCore::NoSuchUser,
+        Some(AdminStoreJobOutcome::Full(_)) => AdminAnswerFromCore::Full,
+        _ => AdminAnswerFromCore::Failed,
     }
 }

@@ -13,27 +13,27 @@ pub struct AdminTicket(pub u64);
 
 /// A request of an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminRequest {
-    /// The users who are online, in byte order of their names. → [`AdminAnswer::Users`]
+pub enum AdminRequestToCore {
+    /// The users who are online, in byte order of their names. → [`AdminAnswerFromCore::Users`]
     Users {
         /// Only names that follow this one in byte order.
         after: Option<UserName>,
         /// The largest number of users in the answer.
         users_max: u32,
     },
-    /// One user. → [`AdminAnswer::User`] or `NoSuchUser`
+    /// One user. → [`AdminAnswerFromCore::User`] or `NoSuchUser`
     User {
         /// Their name.
         name: UserName,
     },
-    /// The pushes to one user that have one id. → [`AdminAnswer::Pushes`]
+    /// The pushes to one user that have one id. → [`AdminAnswerFromCore::Pushes`]
     Pushes {
         /// The receiver.
         receiver: UserName,
         /// The id that the sender gave the push.
         id: String,
     },
-    /// A system notice. → [`AdminAnswer::Noticed`], `NoSuchUser`, `Full` or `Failed`
+    /// A system notice. → [`AdminAnswerFromCore::Noticed`], `NoSuchUser`, `Full` or `Failed`
     Notice {
         /// The receiver; `None`: all users.
         to: Option<UserName>,
@@ -80,9 +80,9 @@ pub enum AdminRequest {
     },
 }
 
-/// The answer to an [`AdminRequest`].
+/// The answer to an [`AdminRequestToCore`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminAnswer {
+pub enum AdminAnswerFromCore {
     /// Some users who are online.
     Users {
         /// In byte order of their names.

@@ -1,7 +1,7 @@
 //! Answers to requests: the request's own reply, and the error that gives the reason.
 
 use super::contract::{ConnId, CoreAction, CoreCloseCause, JobOutcome, JobTicket, LoginRefusalCause};
-use super::{ChatCore, CoreAnswerDeadline};
+use super::{PendingReplyDeadline, ServerCore};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, ReplyId};
@@ -95,7 +95,7 @@ pub(super) fn owned_id(id: Option<&str>) -> ReplyId {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Sends a reply, if the connection is still open.
     pub(super) fn reply(
         &self,
@@ -177,7 +177,7 @@ impl ChatCore {
         let request = self.requests.insert(pending);
         self.queue_answer_deadline(
             self.now.mono_ms + self.rules.answer_within_ms,
-            CoreAnswerDeadline::Request(request),
+            PendingReplyDeadline::Request(request),
         );
         request
     }
@@ -263,12 +263,12 @@ impl ChatCore {
     /// waiting requests, so do not call it for every event.
     pub fn unanswered(&self) -> impl Iterator<Item = ConnId> + '_ {
         let requests = self.answer_deadlines.iter().filter_map(|due| match due {
-            CoreAnswerDeadline::Request(request) => self.requests.get(request).map(|pending| pending.conn),
-            CoreAnswerDeadline::Push(_) => None,
+            PendingReplyDeadline::Request(request) => self.requests.get(request).map(|pending| pending.conn),
+            PendingReplyDeadline::Push(_) => None,
         });
         let saving = self.answer_deadlines.iter().filter_map(|due| match due {
-            CoreAnswerDeadline::Request(_) => None,
-            CoreAnswerDeadline::Push(delivery) => Some(delivery),
+            PendingReplyDeadline::Request(_) => None,
+            PendingReplyDeadline::Push(delivery) => Some(delivery),
         });
         // In the save delay a push is not being saved yet, but its sender waits, too.
         let pushes = saving.chain(self.save_delay.iter()).filter_map(|delivery| self.deliveries.get(delivery));

@@ -9,7 +9,7 @@ const SWEPT_FROM: usize = 1_024;
 
 /// A deadline by which something must be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CoreAnswerDeadline {
+pub(super) enum PendingReplyDeadline {
     /// A request that waits for a job.
     Request(JobTicket),
     /// The waiters of this push.
@@ -19,21 +19,26 @@ pub(super) enum CoreAnswerDeadline {
 /// Requests to be answered, each with its deadline, in order. An answered request stays until the
 /// queue is searched for such requests: at most half of the queue is useless.
 #[derive(Debug)]
-pub(super) struct CoreAnswerDeadlines {
-    queue: VecDeque<(u64, CoreAnswerDeadline)>,
+pub(super) struct PendingReplyDeadlines {
+    queue: VecDeque<(u64, PendingReplyDeadline)>,
     /// The length at which the queue is searched for answered requests.
     sweep_len: usize,
 }
 
-impl Default for CoreAnswerDeadlines {
+impl Default for PendingReplyDeadlines {
     fn default() -> Self {
         Self { queue: VecDeque::new(), sweep_len: SWEPT_FROM }
     }
 }
 
-impl CoreAnswerDeadlines {
+impl PendingReplyDeadlines {
     /// Appends a request. Removes answered ones: `is_open` says which are not answered yet.
-    pub(super) fn push(&mut self, due_ms: u64, due: CoreAnswerDeadline, is_open: impl Fn(CoreAnswerDeadline) -> bool) {
+    pub(super) fn push(
+        &mut self,
+        due_ms: u64,
+        due: PendingReplyDeadline,
+        is_open: impl Fn(PendingReplyDeadline) -> bool,
+    ) {
         while let Some((_, front)) = self.queue.front()
             && !is_open(*front)
         {
@@ -50,7 +55,7 @@ impl CoreAnswerDeadlines {
 
     /// Removes answered requests behind one that still waits.
     #[cold]
-    fn sweep(&mut self, is_open: impl Fn(CoreAnswerDeadline) -> bool) {
+    fn sweep(&mut self, is_open: impl Fn(PendingReplyDeadline) -> bool) {
         self.queue.retain(|(_, due)| is_open(*due));
         self.sweep_len = (2 * self.queue.len()).max(SWEPT_FROM);
         self.queue.shrink_to(self.sweep_len);
@@ -62,7 +67,7 @@ impl CoreAnswerDeadlines {
     }
 
     /// Takes the first request whose deadline is over.
-    pub(super) fn pop_due(&mut self, now_ms: u64) -> Option<CoreAnswerDeadline> {
+    pub(super) fn pop_due(&mut self, now_ms: u64) -> Option<PendingReplyDeadline> {
         let &(_, due) = self.queue.front().filter(|(due_ms, _)| *due_ms <= now_ms)?;
         self.queue.pop_front();
         Some(due)
@@ -81,13 +86,13 @@ impl CoreAnswerDeadlines {
     }
 
     /// The requests in the queue, also answered ones.
-    pub(super) fn iter(&self) -> impl Iterator<Item = CoreAnswerDeadline> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = PendingReplyDeadline> + '_ {
         self.queue.iter().map(|&(_, due)| due)
     }
 
     /// The memory of the queue, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.queue.capacity() * size_of::<(u64, CoreAnswerDeadline)>()
+        self.queue.capacity() * size_of::<(u64, PendingReplyDeadline)>()
     }
 
     /// The deadlines are in order.
@@ -101,13 +106,13 @@ impl CoreAnswerDeadlines {
 mod tests {
     use super::*;
 
-    fn request(slot: u32) -> CoreAnswerDeadline {
-        CoreAnswerDeadline::Request(JobTicket { slot, generation: 0 })
+    fn request(slot: u32) -> PendingReplyDeadline {
+        PendingReplyDeadline::Request(JobTicket { slot, generation: 0 })
     }
 
     #[test]
     fn each_is_due_at_its_time_and_the_order_is_that_of_the_deadlines() {
-        let mut deadlines = CoreAnswerDeadlines::default();
+        let mut deadlines = PendingReplyDeadlines::default();
         for (due_ms, slot) in [(10, 1), (30, 2), (20, 3), (20, 4)] {
             deadlines.push(due_ms, request(slot), |_| true);
             deadlines.check();
@@ -120,7 +125,7 @@ mod tests {
 
     #[test]
     fn answered_requests_leave_the_front_at_once() {
-        let mut deadlines = CoreAnswerDeadlines::default();
+        let mut deadlines = PendingReplyDeadlines::default();
         for slot in 1..=3 {
             deadlines.push(10, request(slot), |_| true);
         }
@@ -130,13 +135,13 @@ mod tests {
 
     #[test]
     fn at_most_half_of_a_long_queue_is_answered_requests() {
-        let mut deadlines = CoreAnswerDeadlines::default();
+        let mut deadlines = PendingReplyDeadlines::default();
         // The first one waits, the others are answered at once.
         for slot in 0..100_000 {
             deadlines.push(10, request(slot), |due| due == request(0));
             assert!(deadlines.queue.len() <= SWEPT_FROM);
         }
-        assert!(deadlines.memory_bytes() <= 4 * SWEPT_FROM * size_of::<(u64, CoreAnswerDeadline)>());
+        assert!(deadlines.memory_bytes() <= 4 * SWEPT_FROM * size_of::<(u64, PendingReplyDeadline)>());
         // If nearly all wait, a search must not follow each of them.
         let searches = std::cell::Cell::new(0);
         for slot in 0..100_000 {
@@ -149,6 +154,6 @@ mod tests {
         while deadlines.pop_due(10).is_some() {
             deadlines.shrink();
         }
-        assert!(deadlines.memory_bytes() <= 4 * SWEPT_FROM * size_of::<(u64, CoreAnswerDeadline)>());
+        assert!(deadlines.memory_bytes() <= 4 * SWEPT_FROM * size_of::<(u64, PendingReplyDeadline)>());
     }
 }

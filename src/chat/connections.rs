@@ -1,13 +1,13 @@
 //! Connections that open, become idle and close.
 
 use super::contract::{AddressKey, ConnId, CoreAction, CoreCloseCause};
-use super::{ChatCore, ChatTimer, answer};
+use super::{CoreTimer, ServerCore, answer};
 
 /// The largest number of idle connections that one tick closes. Thousands that were opened together
 /// become idle together, and other clients must not wait until all are closed.
 const IDLE_CLOSES_PER_TICK: u32 = 128;
 
-impl ChatCore {
+impl ServerCore {
     #[inline(never)]
     pub(super) fn on_opened(&mut self, conn: ConnId, address_key: Option<AddressKey>, out: &mut Vec<CoreAction>) {
         self.sessions.open(conn, address_key, self.now.mono_ms);
@@ -42,12 +42,12 @@ impl ChatCore {
                 self.close_with_error(conn, answer::SILENT, CoreCloseCause::Idle, out);
             }
         }
-        self.wheel.insert(self.now.mono_ms + 1, ChatTimer::Idle { look_ms });
+        self.wheel.insert(self.now.mono_ms + 1, CoreTimer::Idle { look_ms });
     }
 
     pub(super) fn arm_idle(&mut self, conn: ConnId, look_ms: u64) {
         if self.sessions.look_at(conn, look_ms) {
-            self.wheel.insert(look_ms, ChatTimer::Idle { look_ms });
+            self.wheel.insert(look_ms, CoreTimer::Idle { look_ms });
         }
     }
 

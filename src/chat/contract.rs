@@ -1,24 +1,25 @@
 //! The whole boundary of the chat core on one page.
 //!
 //! The shell (the loop, or the simulation) turns what happens into [`CoreInput`]s, hands them to
-//! [`ChatCore::handle`](super::ChatCore::handle) one by one with the time of the turn, and carries
-//! out the [`CoreAction`]s it gets back, in their order. The core never asks for anything else: no
-//! clock, no random number, no socket.
+//! [`ServerCore::handle`](super::ServerCore::handle) one by one with the time of the turn, and
+//! carries out the [`CoreAction`]s it gets back, in their order. The core never asks for anything
+//! else: no clock, no random number, no socket.
 
 pub use super::account_job::{
-    AccountJob, AccountOutcome, ProfileChange, RosterReply, RosterReplyFriend, RosterReplyFriendRequest,
+    OwnAccountStoreJob, OwnAccountStoreJobOutcome, ProfileChange, RosterReply, RosterReplyFriend,
+    RosterReplyFriendRequest,
 };
 pub use super::admin_contract::{
-    AdminAnswer, AdminPushStatusReport, AdminReportPushState, AdminRequest, AdminTicket, AdminUserStatusReport,
-    OnlineUserInfo, RemoteUserReport, RemoteUserStatus,
+    AdminAnswerFromCore, AdminPushStatusReport, AdminReportPushState, AdminRequestToCore, AdminTicket,
+    AdminUserStatusReport, OnlineUserInfo, RemoteUserReport, RemoteUserStatus,
 };
-pub use super::admin_job::{AdminStoreJob, AdminStoreJobOutcome, MailboxPushSummary};
+pub use super::admin_job::{AdminStoreJob, AdminStoreJobOutcome, StoredPushMetadata};
 pub use super::close_cause::CoreCloseCause;
 pub use super::cluster::contract::{
     BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterCounters, ClusterGauges, ClusterStoreJob, ClusterStoreJobOutcome,
-    ClusterView, ForcedLogoutCause, HandedOverDirtyReceivers, HandoverDedupEntry, MS_SHIFT, NodeId, NodeIncarnation,
-    NodeLinkBatch, NodeLinkBatchNumber, NodeLinkReport, NodeMessage, NodePresenceUpdate, NodeRow, UserHandoverData,
-    UserOwner,
+    ClusterView, ForcedLogoutCause, HandoverDedupEntry, HandoverReceiversWithUnnotifiedOwners, MS_SHIFT, NodeId,
+    NodeIncarnation, NodeLinkBatch, NodeLinkBatchNumber, NodeLinkReport, NodeMessage, NodePresenceUpdate, NodeRow,
+    UserHandoverData, UserOwner,
 };
 pub use super::gauges::UnackedPushGauges;
 pub use super::identifiers::{AddressKey, ConnId, JobTicket};
@@ -103,7 +104,7 @@ pub enum CoreInput<'a> {
         /// Its outcome.
         outcome: JobOutcome,
     },
-    /// Time has passed: [`ChatCore::next_deadline`](super::ChatCore::next_deadline) was reached.
+    /// Time has passed: [`next_deadline`](super::ServerCore::next_deadline) was reached.
     Tick {
         /// All input that clients had sent by this time (mono clock) was handed in before. No later
         /// deadline is applied: after a pause of the whole process, the input that arrived during
@@ -124,7 +125,7 @@ pub enum CoreInput<'a> {
         /// Names the request in the answer. No other open request has it.
         ticket: AdminTicket,
         /// The request.
-        request: AdminRequest,
+        request: AdminRequestToCore,
     },
     /// Only on a node of a cluster: the view was read again, because something has changed or
     /// because of [`CoreAction::ReadView`]. At least once a second, as long as the store can be
@@ -148,7 +149,7 @@ pub enum CoreInput<'a> {
     },
     /// Of a node with a bus: all that happened in this turn of the loop was handed in. All frames
     /// of the turn to other nodes are published now, together. Needed if
-    /// [`ChatCore::publishes`](super::ChatCore::publishes).
+    /// [`ServerCore::publishes`](super::ServerCore::publishes).
     TurnEnded,
     /// Of a node with a bus: it can publish on no instance of it any more (`false`), or on one
     /// again. At first the core thinks that it can.
@@ -264,7 +265,7 @@ pub enum CoreAction {
         /// The ticket of [`CoreInput::Admin`].
         ticket: AdminTicket,
         /// The answer.
-        answer: AdminAnswer,
+        answer: AdminAnswerFromCore,
     },
     /// Of a node in a cluster: write this to the inbox of another one, as [`NodeMessage`] says.
     Send {
@@ -465,13 +466,13 @@ pub enum Job {
         /// The other user: the friend, or the user who was asked.
         other: UserName,
     },
-    /// The data lane that [`AccountJob`] names: a job for the user's own account. →
+    /// The data lane that [`OwnAccountStoreJob`] names: a job for the user's own account. →
     /// [`JobOutcome::Account`]
     Account {
         /// The user it is about.
         user: UserName,
         /// The job.
-        job: Box<AccountJob>,
+        job: Box<OwnAccountStoreJob>,
     },
     /// Data lane of the user: a job for the operator. → [`JobOutcome::Admin`]
     Admin {

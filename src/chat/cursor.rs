@@ -12,8 +12,8 @@
 //! long queue, or by a linear search in a short one. Pushes that were [deferred]
 //! because of the acked one are found by a keyed hash.
 
-use super::deliveries::{Deliveries, Delivery};
-use super::id_index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
+use super::deliveries::{Delivery, DeliveryTable};
+use super::id_index::{INDEXED_FROM, INDEXED_TO, PushIdHashIndex, id_hash};
 use super::ids::DeliveryRef;
 use super::mailbox::{Mailbox, MailboxDeliveryRef};
 use super::sparse_queue::{SparseQueue, SparseQueueEntry, SparseQueuePosition};
@@ -68,12 +68,12 @@ pub(super) struct SendWindowLimits<'a> {
 
 /// A push that is to be sent for the first time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PushToSend {
+pub(super) struct NextUnsentPush {
     entry: MailboxDeliveryRef,
     written_bytes: u32,
 }
 
-impl PushToSend {
+impl NextUnsentPush {
     pub(super) fn delivery(&self) -> DeliveryRef {
         self.entry.delivery()
     }
@@ -90,7 +90,7 @@ pub(super) struct DeviceCursor {
     /// The outstanding bytes, as written to the connection.
     outstanding_bytes: usize,
     /// The index of the queue by id; only if the queue is long.
-    ids: Option<Box<HashIndex>>,
+    ids: Option<Box<PushIdHashIndex>>,
     /// The entry whose written size was computed last, with that size in bytes: the entry may be
     /// examined again after each ack. Size 0: none.
     measured: (SparseQueuePosition, u32),
@@ -128,9 +128,9 @@ impl DeviceCursor {
     pub(super) fn next_to_send(
         &mut self,
         mailbox: &Mailbox,
-        deliveries: &Deliveries,
+        deliveries: &DeliveryTable,
         window: &SendWindowLimits<'_>,
-    ) -> Option<PushToSend> {
+    ) -> Option<NextUnsentPush> {
         loop {
             let candidate = self.deferred.as_ref().and_then(|deferred| deferred.candidate());
             let entry = mailbox.first_at_or_after(candidate.unwrap_or(self.next))?;
@@ -154,7 +154,7 @@ impl DeviceCursor {
             if sent >= window.count_max || (sent > 0 && bytes > window.bytes_max) {
                 return None;
             }
-            return Some(PushToSend { entry, written_bytes });
+            return Some(NextUnsentPush { entry, written_bytes });
         }
     }
 
@@ -174,7 +174,7 @@ impl DeviceCursor {
         entry: MailboxDeliveryRef,
         is_first_deferred: bool,
         delivery: &Delivery,
-        deliveries: &Deliveries,
+        deliveries: &DeliveryTable,
     ) -> bool {
         let id = delivery.body.id();
         let sender = || deliveries.hash([delivery.body.sender()]);
@@ -193,8 +193,8 @@ impl DeviceCursor {
     }
 
     /// Notes that the push from [`next_to_send`](Self::next_to_send) was sent.
-    pub(super) fn first_sent(&mut self, next: PushToSend, deliveries: &Deliveries, now_ms: u64) {
-        let PushToSend { entry, written_bytes } = next;
+    pub(super) fn first_sent(&mut self, next: NextUnsentPush, deliveries: &DeliveryTable, now_ms: u64) {
+        let NextUnsentPush { entry, written_bytes } = next;
         self.outstanding_bytes += written_bytes as usize;
         let DeliveryRef { slot, .. } = entry.delivery();
         let id_hash = entry.id_hash;
@@ -212,7 +212,7 @@ impl DeviceCursor {
     }
 
     /// Appends an entry to the queue.
-    fn push(&mut self, sending: LastSending, deliveries: &Deliveries) {
+    fn push(&mut self, sending: LastSending, deliveries: &DeliveryTable) {
         let place = self.outstanding.back().map_or(0, |last| last.place + 1);
         let sending = LastSending { place, ..sending };
         self.outstanding.push_back(sending);
@@ -224,14 +224,14 @@ impl DeviceCursor {
     }
 
     #[inline(never)]
-    fn begin_index(&mut self, deliveries: &Deliveries) {
-        let mut ids = Box::<HashIndex>::default();
+    fn begin_index(&mut self, deliveries: &DeliveryTable) {
+        let mut ids = Box::<PushIdHashIndex>::default();
         self.outstanding.iter().for_each(|sending| note_id(&mut ids, sending, deliveries));
         self.ids = Some(ids);
     }
 
     /// Removes an entry from the queue.
-    fn take(&mut self, sending: LastSending, deliveries: &Deliveries) {
+    fn take(&mut self, sending: LastSending, deliveries: &DeliveryTable) {
         self.outstanding.remove_if(sending.place, |_| true);
         let Some(ids) = &mut self.ids else {
             return;
@@ -245,7 +245,7 @@ impl DeviceCursor {
     }
 
     /// The entry with this id; `id_hash` is its [`id_hash`].
-    fn find(&self, id: &str, id_hash: u32, deliveries: &Deliveries) -> Option<&LastSending> {
+    fn find(&self, id: &str, id_hash: u32, deliveries: &DeliveryTable) -> Option<&LastSending> {
         let is_it = |sending: &&LastSending| deliveries.at(sending.slot).is_some_and(|(_, of)| of.body.id() == id);
         match &self.ids {
             Some(ids) => {
@@ -264,7 +264,7 @@ impl DeviceCursor {
     }
 
     /// The outstanding push with this id: there is at most one.
-    pub(super) fn find_sent(&self, id: &str, sender: Option<&str>, deliveries: &Deliveries) -> Option<DeliveryRef> {
+    pub(super) fn find_sent(&self, id: &str, sender: Option<&str>, deliveries: &DeliveryTable) -> Option<DeliveryRef> {
         let first = self.outstanding.front()?;
         let (mut name, mut of) = deliveries.at(first.slot)?;
         // The usual case: acks come in the order of the pushes.
@@ -274,7 +274,7 @@ impl DeviceCursor {
         sender.is_none_or(|sender| sender == of.body.sender()).then_some(name)
     }
 
-    fn sending_of(&self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<LastSending> {
+    fn sending_of(&self, delivery: DeliveryRef, deliveries: &DeliveryTable) -> Option<LastSending> {
         let first = self.outstanding.front()?;
         if first.slot == delivery.slot {
             return Some(*first);
@@ -284,7 +284,7 @@ impl DeviceCursor {
     }
 
     /// Is this delivery outstanding?
-    pub(super) fn is_outstanding(&self, delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
+    pub(super) fn is_outstanding(&self, delivery: DeliveryRef, deliveries: &DeliveryTable) -> bool {
         self.sending_of(delivery, deliveries).is_some()
     }
 
@@ -294,7 +294,7 @@ impl DeviceCursor {
         &mut self,
         place: SparseQueuePosition,
         delivery: DeliveryRef,
-        deliveries: &Deliveries,
+        deliveries: &DeliveryTable,
     ) -> bool {
         if place >= self.next {
             return false;
@@ -326,13 +326,13 @@ impl DeviceCursor {
     }
 
     /// The outstanding push that was last sent the longest ago, and that time.
-    pub(super) fn oldest_sending(&self, deliveries: &Deliveries) -> Option<(DeliveryRef, u64)> {
+    pub(super) fn oldest_sending(&self, deliveries: &DeliveryTable) -> Option<(DeliveryRef, u64)> {
         let oldest = self.outstanding.front()?;
         deliveries.at(oldest.slot).map(|(delivery, _)| (delivery, oldest.at_ms))
     }
 
     /// Notes that the first entry was sent again, and gives its delivery.
-    pub(super) fn send_oldest_again(&mut self, deliveries: &Deliveries, now_ms: u64) -> Option<DeliveryRef> {
+    pub(super) fn send_oldest_again(&mut self, deliveries: &DeliveryTable, now_ms: u64) -> Option<DeliveryRef> {
         let oldest = *self.outstanding.front()?;
         self.take(oldest, deliveries);
         let times = oldest.times.saturating_add(1);
@@ -341,7 +341,7 @@ impl DeviceCursor {
     }
 
     /// How often a delivery was sent on this connection, if it is outstanding.
-    pub(super) fn times_sent(&self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<u32> {
+    pub(super) fn times_sent(&self, delivery: DeliveryRef, deliveries: &DeliveryTable) -> Option<u32> {
         self.sending_of(delivery, deliveries).map(|sending| sending.times)
     }
 
@@ -358,7 +358,7 @@ impl DeviceCursor {
 
     /// Checks the invariants.
     #[cfg(debug_assertions)]
-    pub(super) fn check(&self, mailbox: &Mailbox, deliveries: &Deliveries) {
+    pub(super) fn check(&self, mailbox: &Mailbox, deliveries: &DeliveryTable) {
         use std::collections::BTreeSet;
         let entries =
             || std::iter::successors(mailbox.first_at_or_after(0), |entry| mailbox.first_at_or_after(entry.place + 1));
@@ -392,7 +392,7 @@ impl DeviceCursor {
     }
 }
 
-fn note_id(ids: &mut HashIndex, sending: &LastSending, deliveries: &Deliveries) {
+fn note_id(ids: &mut PushIdHashIndex, sending: &LastSending, deliveries: &DeliveryTable) {
     if let Some((_, of)) = deliveries.at(sending.slot) {
         ids.insert(deliveries.hash([of.body.id()]), sending.place as u32);
     }

@@ -21,7 +21,7 @@ pub(super) const DELIVERY_BYTES: usize = size_of::<Delivery>() + 104;
 
 /// The progress of saving a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PushSaveState {
+pub(super) enum DeliverySaveState {
     /// Not requested.
     None,
     /// Submitted.
@@ -62,7 +62,7 @@ pub(super) struct Delivery {
     receiver_bytes: u16,
     /// The sender of a message that this process took. Holds a reference to the user.
     pub(super) sender: Option<UserSlot>,
-    pub(super) save_state: PushSaveState,
+    pub(super) save_state: DeliverySaveState,
     /// It was committed: `MS` may be sent.
     pub(super) is_durable: bool,
     /// It is in the receiver's mailbox, or on its tail.
@@ -86,7 +86,7 @@ impl Delivery {
             // A name has at most 64 * 4 bytes.
             receiver_bytes: receiver_name.len() as u16,
             sender: None,
-            save_state: PushSaveState::None,
+            save_state: DeliverySaveState::None,
             is_durable: false,
             is_listed: false,
             place: 0,
@@ -111,7 +111,7 @@ impl Delivery {
     pub(super) fn of_committed(push: Push, receiver: UserSlot) -> Self {
         let Push { seq, receiver: name, body } = push;
         Self {
-            save_state: PushSaveState::Done,
+            save_state: DeliverySaveState::Done,
             is_durable: true,
             is_listed: true,
             ..Self::new(seq, body, receiver, name.as_str())
@@ -121,7 +121,11 @@ impl Delivery {
     /// The delivery of a push that another node hands over and that is about to be put on a list.
     pub(super) fn of_foreign(push: Push, receiver: UserSlot) -> Self {
         let Push { seq, receiver: name, body } = push;
-        Self { save_state: PushSaveState::Foreign, is_listed: true, ..Self::new(seq, body, receiver, name.as_str()) }
+        Self {
+            save_state: DeliverySaveState::Foreign,
+            is_listed: true,
+            ..Self::new(seq, body, receiver, name.as_str())
+        }
     }
 
     /// The push as it is sent or saved. `receiver` is the name of its receiver.
@@ -183,7 +187,7 @@ impl Delivery {
 
 /// All deliveries in memory.
 #[derive(Debug)]
-pub(super) struct Deliveries {
+pub(super) struct DeliveryTable {
     slab: Slab<Delivery>,
     /// A keyed hasher, so that clients cannot choose ids that collide.
     id_hasher: DefaultHasher,
@@ -191,7 +195,7 @@ pub(super) struct Deliveries {
     bytes: usize,
 }
 
-impl Deliveries {
+impl DeliveryTable {
     pub(super) fn new(hash_key: [u64; 2]) -> Self {
         let mut keyed = DefaultHasher::new();
         hash_key.hash(&mut keyed);
@@ -265,7 +269,7 @@ pub(super) fn ann() -> UserName {
 }
 
 #[cfg(test)]
-impl Deliveries {
+impl DeliveryTable {
     /// A delivery to Ann that is in the store, and on no list yet.
     pub(super) fn insert_stored(
         &mut self,
@@ -296,15 +300,15 @@ mod tests {
             form: JsonContentForm::Object,
             due_ms: 10_000,
         };
-        let mut deliveries = Deliveries::new([1, 2]);
+        let mut deliveries = DeliveryTable::new([1, 2]);
         let [to_ann, to_carol] = [0, 1].map(|receiver| {
             let name = names[receiver].as_str();
             let message = (7 + receiver as u64, body.clone());
             deliveries.insert(Delivery::of_message(message, UserSlot::of(9), (UserSlot::of(receiver), name), waiter))
         });
         // Each is saved, acked and answered by itself.
-        deliveries.get_mut(to_ann).unwrap().save_state = PushSaveState::InFlight;
-        assert_eq!(deliveries.get(to_carol).unwrap().save_state, PushSaveState::None);
+        deliveries.get_mut(to_ann).unwrap().save_state = DeliverySaveState::InFlight;
+        assert_eq!(deliveries.get(to_carol).unwrap().save_state, DeliverySaveState::None);
         assert_eq!(deliveries.get_mut(to_carol).unwrap().take_waiters(None).count(), 1);
         assert!(deliveries.get(to_ann).unwrap().waits());
         for (delivery, name) in [(to_ann, &names[0]), (to_carol, &names[1])] {

@@ -2,11 +2,11 @@
 //! again until it is acked. Its `MS` is sent when it is acked or committed, whichever is first.
 
 use super::answer::{ErrorReply, LATE};
-use super::cluster::OwnerRereadParts;
+use super::cluster::OwnerNodeRereadParts;
 use super::contract::{CoreAction, Job};
 use super::cursor::SendWindowLimits;
 use super::dedup::DedupKey;
-use super::deliveries::{Delivery, MessageReplyWaiter, PushSaveState};
+use super::deliveries::{Delivery, DeliverySaveState, MessageReplyWaiter};
 use super::gauges;
 use super::ids::DeliveryRef;
 use super::ids::UserSlot;
@@ -14,7 +14,7 @@ use super::job::JobPurpose;
 use super::mailbox::MailboxBackfillState;
 use super::unacked_push_list::UnackedPushList;
 use super::users::UserRoute;
-use super::{ChatCore, ChatTimer, CoreAnswerDeadline};
+use super::{CoreTimer, PendingReplyDeadline, ServerCore};
 use crate::protocol::push::{Push, PushBody};
 use crate::protocol::reply::{Reply, ReplyId};
 use crate::protocol::request::RequestType;
@@ -27,7 +27,7 @@ const RESEND_PAUSE_MS: u64 = 20;
 /// The pause before a failed deletion is tried again.
 const RETRY_MS: u64 = 1_000;
 
-impl ChatCore {
+impl ServerCore {
     /// Starts the delivery of a push that was just taken.
     pub(super) fn deliver(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         self.deliver_by::<true>(delivery, out);
@@ -80,7 +80,7 @@ impl ChatCore {
     pub(super) fn deliver_committed(&mut self, push: Push, receiver: UserSlot, out: &mut Vec<CoreAction>) {
         self.watch_for(receiver, push.seq);
         if !self.users.is_here(receiver) {
-            self.notify_owner(receiver, OwnerRereadParts::PUSHES, None, out);
+            self.notify_owner(receiver, OwnerNodeRereadParts::PUSHES, None, out);
         }
         let user = self.users.get_mut(receiver);
         if user.is_here() && user.list.is_none() {
@@ -193,7 +193,7 @@ impl ChatCore {
             }
         }
         if wait_ms > 0 {
-            list.cursor.timer = Some(self.wheel.insert(self.now.mono_ms + wait_ms, ChatTimer::Resend(user)));
+            list.cursor.timer = Some(self.wheel.insert(self.now.mono_ms + wait_ms, CoreTimer::Resend(user)));
         } else if list.mailbox.is_done() {
             self.release_list(user);
         } else {
@@ -215,7 +215,7 @@ impl ChatCore {
     pub(super) fn push_timed_out(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         self.refuse_waiters(delivery, Some(self.now.mono_ms), LATE, out);
         if let Some(due_ms) = self.deliveries.get(delivery).and_then(Delivery::next_due_ms) {
-            self.queue_answer_deadline(due_ms, CoreAnswerDeadline::Push(delivery));
+            self.queue_answer_deadline(due_ms, PendingReplyDeadline::Push(delivery));
         }
     }
 
@@ -308,14 +308,14 @@ impl ChatCore {
     pub(super) fn release_unless_listed(&mut self, delivery: DeliveryRef) {
         if let Some(found) = self.deliveries.get(delivery)
             && !found.is_listed
-            && found.save_state != PushSaveState::InFlight
+            && found.save_state != DeliverySaveState::InFlight
         {
             debug_assert!(
-                found.save_state != PushSaveState::None,
+                found.save_state != DeliverySaveState::None,
                 "a delivery that is neither listed nor saved is lost"
             );
             match found.save_state {
-                PushSaveState::Foreign => self.release_foreign(delivery),
+                DeliverySaveState::Foreign => self.release_foreign(delivery),
                 _ => self.release_delivery(delivery),
             }
         }
@@ -364,7 +364,7 @@ impl ChatCore {
     /// A deletion failed: it is tried again, and until then the push counts as deleted.
     pub(super) fn delete_failed(&mut self, receiver: crate::protocol::field::UserName, seq: u64) {
         if self.failed_push_deletions.insert(receiver, seq) {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Deletes);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, CoreTimer::Deletes);
         }
     }
 
@@ -381,7 +381,7 @@ impl ChatCore {
     pub(super) fn retry_deletes(&mut self, out: &mut Vec<CoreAction>) {
         let (due, has_more) = self.failed_push_deletions.take_due();
         if has_more {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Deletes);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, CoreTimer::Deletes);
         }
         for (receiver, seq) in due {
             self.submit_delete(seq, receiver, out);

@@ -2,14 +2,14 @@
 //! because the store refuses an operation that it may have done before. Then the friends of both
 //! users are read again. Until the outcome is known, nobody is told that the two are not friends.
 
-use super::cluster::OwnerRereadParts;
+use super::cluster::OwnerNodeRereadParts;
 use super::contract::{CoreAction, Job, PushPage};
 use super::friend_op::UnorderedUserPair;
 use super::friendship_ops::RETRY_MS;
 use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::users::UserRoute;
-use super::{ChatCore, ChatTimer};
+use super::{CoreTimer, ServerCore};
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
 use std::collections::BTreeMap;
@@ -157,11 +157,11 @@ impl FriendshipsInDoubt {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Sets the timer for doubts and undecided operations, if there are any and it is not set.
     pub(super) fn arm_undecided(&mut self) {
         if !std::mem::replace(&mut self.in_doubt.timer_set, true) {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Undecided);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, CoreTimer::Undecided);
         }
     }
 
@@ -190,7 +190,7 @@ impl ChatCore {
             UserRoute::Here(_) => {}
             // The receiver's next log-in reads it, or the node on which they are.
             UserRoute::Away | UserRoute::Elsewhere => {
-                self.notify_owner(receiver, OwnerRereadParts::PUSHES, None, out);
+                self.notify_owner(receiver, OwnerNodeRereadParts::PUSHES, None, out);
                 return self.users.release(receiver);
             }
         }

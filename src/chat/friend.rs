@@ -7,16 +7,16 @@
 //! [`friend_rules`](super::friend_rules).
 
 use super::answer::{BUSY, ReplyTo, RequestAwaitingJob, UNAVAILABLE, id_text};
-use super::contract::{AccountJob, AccountOutcome, ConnId, CoreAction, Job, JobOutcome, LogEvent};
+use super::contract::{ConnId, CoreAction, Job, JobOutcome, LogEvent, OwnAccountStoreJob, OwnAccountStoreJobOutcome};
 use super::friend_op::{PairVerb, QueuedFriendOp, RunningFriendOp, UnorderedUserPair};
 use super::friend_rules::{
-    FriendEffects, FriendOpPushFate, FriendOutcomeMeaning, interpret_friend_outcome, may_block, of_deleted, other_of,
-    push_kind,
+    FriendEffects, FriendOpPushFate, FriendOpStoreOutcomeMeaning, interpret_friend_outcome, may_block, of_deleted,
+    other_of, push_kind,
 };
 use super::friendship_ops::{FriendOpNextStep, FriendOpSubmitResult};
 use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::{ChatCore, DeliveryRef};
+use super::{DeliveryRef, ServerCore};
 use crate::protocol::field::{MessageId, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::{Reply, ReplyId};
@@ -29,7 +29,7 @@ const NOBODY: ConnId = ConnId { slot: u32::MAX, generation: u32::MAX };
 type BlockResult = (Vec<UserName>, Option<u64>);
 
 /// The fields of a TYPE 6 request.
-pub(super) struct FriendFields<'a> {
+pub(super) struct FriendRequestFields<'a> {
     pub(super) id: MessageId<'a>,
     pub(super) sender: UserNameRef<'a>,
     pub(super) receiver: UserNameRef<'a>,
@@ -37,15 +37,15 @@ pub(super) struct FriendFields<'a> {
     pub(super) content: &'a str,
 }
 
-impl ChatCore {
+impl ServerCore {
     #[inline(never)]
     pub(super) fn friend(
         &mut self,
         (conn, form, me): (ConnId, JsonContentForm, UserSlot),
-        fields: FriendFields<'_>,
+        fields: FriendRequestFields<'_>,
         out: &mut Vec<CoreAction>,
     ) {
-        let FriendFields { id, sender, receiver, verb, content } = fields;
+        let FriendRequestFields { id, sender, receiver, verb, content } = fields;
         let reply_id = id_text(id.as_str());
         let other = match other_of(verb, &self.users.get(me).name, &sender, &receiver) {
             Ok(other) => other.to_owned(),
@@ -184,12 +184,12 @@ impl ChatCore {
             (Some(push), _) => Job::AnswerFriend { push: push.clone(), friends_max: self.rules.friends_max },
             (None, PairVerb::Block) => {
                 let (user, other) = names();
-                let job = AccountJob::Block { other, blocked_max: self.rules.blocked_max };
+                let job = OwnAccountStoreJob::Block { other, blocked_max: self.rules.blocked_max };
                 Job::Account { user, job: Box::new(job) }
             }
             (None, PairVerb::Unblock) => {
                 let (user, other) = names();
-                Job::Account { user, job: Box::new(AccountJob::Unblock { other }) }
+                Job::Account { user, job: Box::new(OwnAccountStoreJob::Unblock { other }) }
             }
             (None, _) => {
                 let (user, other) = names();
@@ -226,7 +226,7 @@ impl ChatCore {
         let decision = interpret_friend_outcome(&op, &self.users.get(op.other).name, &outcome);
         let blocked = match outcome {
             JobOutcome::Account(outcome) => match *outcome {
-                AccountOutcome::Blocked { names, hidden_push } => Some((names, hidden_push)),
+                OwnAccountStoreJobOutcome::Blocked { names, hidden_push } => Some((names, hidden_push)),
                 _ => None,
             },
             _ => None,
@@ -239,7 +239,7 @@ impl ChatCore {
     fn finish_op(
         &mut self,
         mut op: RunningFriendOp,
-        mut decision: FriendOutcomeMeaning,
+        mut decision: FriendOpStoreOutcomeMeaning,
         mut blocked: Option<BlockResult>,
         out: &mut Vec<CoreAction>,
     ) {
@@ -254,7 +254,7 @@ impl ChatCore {
                 }
                 FriendOpNextStep::ReadBack(reading) => match self.submit_op(reading, out) {
                     Ok(()) => return,
-                    Err(not_submitted) => (op, decision) = (not_submitted, FriendOutcomeMeaning::Unknown),
+                    Err(not_submitted) => (op, decision) = (not_submitted, FriendOpStoreOutcomeMeaning::Unknown),
                 },
                 FriendOpNextStep::Done(op, effects) => {
                     self.apply_friend_effects(op, effects, blocked.take(), out);
@@ -358,7 +358,7 @@ impl ChatCore {
     pub(super) fn retry_undecided(&mut self, due: Vec<RunningFriendOp>, out: &mut Vec<CoreAction>) {
         for op in due {
             if let Err(op) = self.submit_op(op, out) {
-                self.finish_op(op, FriendOutcomeMeaning::Unknown, None, out);
+                self.finish_op(op, FriendOpStoreOutcomeMeaning::Unknown, None, out);
             }
         }
     }

@@ -2,7 +2,7 @@
 //! outcome changes.
 
 use super::answer::{ErrorReply, FULL, NOT_YOU, UNAVAILABLE, fault_of};
-use super::contract::{AccountOutcome, FriendAnswerOutcome, FriendRequestOutcome, JobOutcome};
+use super::contract::{FriendAnswerOutcome, FriendRequestOutcome, JobOutcome, OwnAccountStoreJobOutcome};
 use super::friend_op::{PairVerb, RunningFriendOp};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{RESERVED_NAME, UserName, UserNameRef};
@@ -79,7 +79,7 @@ pub(super) fn push_kind(verb: PairVerb) -> Option<PushKind> {
 
 /// The meaning of the store's outcome for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FriendOutcomeMeaning {
+pub(super) enum FriendOpStoreOutcomeMeaning {
     /// The job failed, or its outcome is unknown.
     Unknown,
     /// The outcome shows only in whether the two are friends now: read that.
@@ -151,13 +151,13 @@ pub(super) fn interpret_friend_outcome(
     op: &RunningFriendOp,
     other: &UserName,
     outcome: &JobOutcome,
-) -> FriendOutcomeMeaning {
+) -> FriendOpStoreOutcomeMeaning {
     let (done, refused) = (FriendEffects::answer(Ok(op.time_ms)), |fault| FriendEffects::answer(Err(fault)));
     // The two are friends: requests of the user who accepted are removed from the other user's
     // list.
     let new_friends = FriendEffects { friends: Some(true), removes_requests_of_me: true, ..done };
     let effects = match outcome {
-        JobOutcome::Failed => return FriendOutcomeMeaning::Unknown,
+        JobOutcome::Failed => return FriendOpStoreOutcomeMeaning::Unknown,
         JobOutcome::Asked(FriendRequestOutcome::Pending) => FriendEffects { push: FriendOpPushFate::Kept, ..done },
         JobOutcome::Asked(FriendRequestOutcome::AlreadyPending { time_ms }) => FriendEffects::answer(Ok(*time_ms)),
         JobOutcome::Asked(FriendRequestOutcome::AlreadyFriends) => FriendEffects { friends: Some(true), ..done },
@@ -175,7 +175,7 @@ pub(super) fn interpret_friend_outcome(
         // An earlier try may have been committed and its push acked: then only the friendship shows
         // the outcome.
         JobOutcome::Answered(FriendAnswerOutcome::NoSuchRequest) if op.may_have_befriended() => {
-            return FriendOutcomeMeaning::ReadBack;
+            return FriendOpStoreOutcomeMeaning::ReadBack;
         }
         JobOutcome::Answered(FriendAnswerOutcome::NoSuchRequest) => refused(NOT_ASKED),
         JobOutcome::Answered(FriendAnswerOutcome::TooManyFriends) => refused(TOO_MANY_FRIENDS),
@@ -183,18 +183,18 @@ pub(super) fn interpret_friend_outcome(
         JobOutcome::Unfriended => FriendEffects { friends: Some(false), removes_requests_of_me: true, ..done },
         JobOutcome::Account(outcome) => match &**outcome {
             // No request in either direction is pending that the two could see.
-            AccountOutcome::Blocked { .. } if op.verb == PairVerb::Block => FriendEffects {
+            OwnAccountStoreJobOutcome::Blocked { .. } if op.verb == PairVerb::Block => FriendEffects {
                 friends: Some(false),
                 removes_requests_of_me: true,
                 removes_requests_of_other: true,
                 ..done
             },
-            AccountOutcome::Blocked { .. } => done,
+            OwnAccountStoreJobOutcome::Blocked { .. } => done,
             // An earlier try may have blocked them, before their account was deleted.
-            AccountOutcome::NoSuchUser => {
+            OwnAccountStoreJobOutcome::NoSuchUser => {
                 FriendEffects { leaves_doubt: op.failed > 0 && op.changes_friends(), ..refused(NOBODY) }
             }
-            AccountOutcome::TooMany => refused(TOO_MANY_BLOCKED),
+            OwnAccountStoreJobOutcome::TooMany => refused(TOO_MANY_BLOCKED),
             _ => refused(UNAVAILABLE),
         },
         JobOutcome::Loaded { friends, .. } if friends.contains(other) => {
@@ -211,7 +211,7 @@ pub(super) fn interpret_friend_outcome(
         }
         _ => refused(fault_of(outcome)),
     };
-    FriendOutcomeMeaning::Known(after_failed_tries(op, effects))
+    FriendOpStoreOutcomeMeaning::Known(after_failed_tries(op, effects))
 }
 
 #[cfg(test)]

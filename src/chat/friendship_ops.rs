@@ -8,7 +8,7 @@
 
 use super::contract::JobTicket;
 use super::friend_op::{QueuedFriendOp, RunningFriendOp, UnorderedUserPair};
-use super::friend_rules::{FriendEffects, FriendOutcomeMeaning};
+use super::friend_rules::{FriendEffects, FriendOpStoreOutcomeMeaning};
 use super::ids::UserSlot;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -126,16 +126,16 @@ impl FriendshipOpQueues {
     pub(super) fn finish(
         &mut self,
         mut op: RunningFriendOp,
-        decision: FriendOutcomeMeaning,
+        decision: FriendOpStoreOutcomeMeaning,
         now_ms: u64,
     ) -> FriendOpNextStep {
         match decision {
-            FriendOutcomeMeaning::Known(effects) => FriendOpNextStep::Done(op, effects),
-            FriendOutcomeMeaning::ReadBack => {
+            FriendOpStoreOutcomeMeaning::Known(effects) => FriendOpNextStep::Done(op, effects),
+            FriendOpStoreOutcomeMeaning::ReadBack => {
                 op.only_reads = true;
                 FriendOpNextStep::ReadBack(op)
             }
-            FriendOutcomeMeaning::Unknown => self.retry_later(op, now_ms),
+            FriendOpStoreOutcomeMeaning::Unknown => self.retry_later(op, now_ms),
         }
     }
 

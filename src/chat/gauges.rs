@@ -1,6 +1,6 @@
 //! Gauges of the core, kept up to date as things change.
 
-use super::ChatCore;
+use super::ServerCore;
 use super::rules::CoreSettings;
 
 /// The gauges.
@@ -58,7 +58,7 @@ pub(super) fn span_ms(rules: &CoreSettings) -> u64 {
     rules.resend_every_ms + rules.resend_every_ms / 4 + 1_000
 }
 
-impl ChatCore {
+impl ServerCore {
     /// The present gauges.
     #[must_use]
     pub fn gauges(&self) -> UnackedPushGauges {

@@ -28,13 +28,13 @@ fn spread(hash: u32) -> u64 {
 
 /// Positions by the upper half of a keyed hash of the search key.
 #[derive(Debug, Default)]
-pub(super) struct HashIndex(HashTable<(u32, u32)>);
+pub(super) struct PushIdHashIndex(HashTable<(u32, u32)>);
 
 fn upper_half(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-impl HashIndex {
+impl PushIdHashIndex {
     pub(super) fn insert(&mut self, hash: u64, at: u32) {
         let hash = upper_half(hash);
         self.0.insert_unique(spread(hash), (hash, at), |&(hash, _)| spread(hash));

@@ -9,7 +9,7 @@
 //! user may have a part of the free room (a dynamic threshold): however many users fill the queue,
 //! there is room for a user who needs little.
 
-use super::ChatCore;
+use super::ServerCore;
 use super::contract::{ConnId, CoreAction, Job};
 use super::ids::DeliveryRef;
 use super::ids::UserSlot;
@@ -90,7 +90,7 @@ pub(super) fn units(push_bytes: usize) -> u32 {
     1 + (push_bytes / UNIT_BYTES) as u32
 }
 
-impl ChatCore {
+impl ServerCore {
     /// The user whose request caused a job, and the job's load. The jobs of a log-in belong to no
     /// user yet.
     pub(super) fn charged_load(&self, job: &Job, purpose: &JobPurpose) -> Option<(UserSlot, u32)> {

@@ -5,12 +5,12 @@ use super::answer::{ErrorReply, LOG_IN_FIRST, STOPPING, TOO_FAST, TOO_FAST_CLOSE
 use super::contract::{AddressKey, ConnId, CoreAction, CoreCloseCause};
 use super::ids::UserSlot;
 use super::throttle::RateLimit;
-use super::{ChatCore, ChatTimer};
+use super::{CoreTimer, ServerCore};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::request::{BadInput, ClientRequest, JsonContentForm, RequestType};
 
-impl ChatCore {
+impl ServerCore {
     /// Reads the memory that input of this connection will need, so that it is in the cache. The
     /// returned sum has no meaning. Changes nothing.
     #[must_use]
@@ -190,7 +190,7 @@ impl ChatCore {
                 self.ack(user, id.as_str(), sender.as_ref().map(|sender| sender.as_str()), out);
             }
             (ClientRequest::Friend { form, id, sender, receiver, verb, content }, Some(user)) => {
-                let fields = super::friend::FriendFields { id, sender, receiver, verb, content: &content };
+                let fields = super::friend::FriendRequestFields { id, sender, receiver, verb, content: &content };
                 self.friend((conn, form, user), fields, out);
             }
             (ClientRequest::Heartbeat { mid }, Some(_)) => {
@@ -277,7 +277,7 @@ impl ChatCore {
     pub(super) fn resend_later(&mut self, user: UserSlot) {
         let later_ms = self.now.mono_ms + 1;
         if let Some(list) = &mut self.users.get_mut(user).list {
-            list.cursor.timer = Some(self.wheel.insert(later_ms, ChatTimer::Resend(user)));
+            list.cursor.timer = Some(self.wheel.insert(later_ms, CoreTimer::Resend(user)));
         }
     }
 
@@ -289,7 +289,7 @@ impl ChatCore {
         if list.cursor.timer.is_none() {
             // The timer is set for an empty list, too: when it fires, the list is released.
             let since = list.cursor.oldest_sending_ms().unwrap_or(self.now.mono_ms);
-            list.cursor.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, ChatTimer::Resend(user)));
+            list.cursor.timer = Some(self.wheel.insert(since + self.rules.resend_every_ms, CoreTimer::Resend(user)));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Invariants that hold after every event. Debug builds only.
 
-use super::ChatCore;
+use super::ServerCore;
 use super::answer::pauses_input;
 use super::contract::{ConnId, CoreSettings};
-use super::deliveries::PushSaveState;
+use super::deliveries::DeliverySaveState;
 use super::ids::{LoginStageTicket, UserSlot};
 use super::in_flight::units;
 use super::job::JobPurpose;
@@ -46,7 +46,7 @@ impl HighestSettingsForInvariants {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     pub(super) fn check_invariants(&mut self) {
         self.checks = self.checks.wrapping_add(1);
         let size = self.users.len() + self.sessions.len() + self.deliveries.len();
@@ -188,7 +188,7 @@ impl ChatCore {
         }
         for delivery in self.deliveries.iter().filter(|delivery| delivery.counts_in_load) {
             assert!(
-                !delivery.is_durable && delivery.waits() && delivery.save_state != PushSaveState::InFlight,
+                !delivery.is_durable && delivery.waits() && delivery.save_state != DeliverySaveState::InFlight,
                 "it counts for a job that it does not need, or has already: {delivery:?}"
             );
             assert!(delivery.sender.is_some(), "only messages count");

@@ -5,7 +5,7 @@ use super::cluster::AdminReportAwaitingNode;
 use super::contract::JobTicket;
 use super::friend_op::RunningFriendOp;
 use super::ids::{DeliveryRef, LoginStageTicket, UserSlot};
-use super::own_op::{OwnAccountJob, PendingPasswordChange};
+use super::own_op::{OwnAccountRequestAwaitingJob, PendingPasswordChange};
 use crate::protocol::field::{Profile, UserName};
 
 /// The purpose of a job in flight.
@@ -34,7 +34,7 @@ pub(super) enum JobPurpose {
     Profile {
         request: JobTicket,
     },
-    Account(OwnAccountJob),
+    Account(OwnAccountRequestAwaitingJob),
     /// Hashes the password that a user wants.
     NewPassword(Box<PendingPasswordChange>),
     Save(DeliveryRef),

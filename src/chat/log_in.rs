@@ -8,7 +8,7 @@
 //! The states of a log-in and the transitions are in `login_stage.rs`; this module carries them
 //! out.
 
-use super::ChatCore;
+use super::ServerCore;
 use super::answer::ReplyTo;
 use super::answer::{CROWDED, ErrorReply, RequestAwaitingJob, TOO_MANY_SIGN_UPS, TOO_MANY_TOKENS, TOO_MANY_TRIES};
 use super::auth_queue::{AuthQueueClass, HashPurpose, NextPasswordToHash, QueuedHash};
@@ -19,8 +19,8 @@ use super::contract::{
 use super::ids::{LoginStageTicket, UserSlot};
 use super::job::JobPurpose;
 use super::login_stage::{
-    LoginEvent, LoginInProgress, LoginStage, LoginTransition, LoginTransitionContext, NextLoginStep, UserLoadState,
-    fault_of,
+    LoginInProgress, LoginStage, LoginStageContext, LoginStageEvent, LoginStageTransition, NextLoginStep,
+    UserLoadState, fault_of,
 };
 use super::own_op::CredentialCheckPurpose;
 use super::tries::{AdmittedTry, CredentialTryOutcome};
@@ -41,7 +41,7 @@ pub(super) struct LoadedLoginData {
     pub(super) epoch: u64,
 }
 
-impl ChatCore {
+impl ServerCore {
     #[inline(never)]
     pub(super) fn log_in(&mut self, to: ReplyTo, user: UserName, credential: Credential, out: &mut Vec<CoreAction>) {
         if self.is_draining() {
@@ -79,7 +79,7 @@ impl ChatCore {
             // more input of this connection is read meanwhile.
             self.logins.defer(conn, id);
         } else {
-            self.login_event(id, LoginEvent::Begins, out);
+            self.login_event(id, LoginStageEvent::Begins, out);
         }
     }
 
@@ -87,14 +87,14 @@ impl ChatCore {
     #[inline(never)]
     pub(super) fn begin_due_log_ins(&mut self, out: &mut Vec<CoreAction>) {
         for id in self.logins.take_due() {
-            self.login_event(id, LoginEvent::Begins, out);
+            self.login_event(id, LoginStageEvent::Begins, out);
         }
     }
 
     /// Removes the deferred log-in of a connection that is gone.
     pub(super) fn remove_deferred_log_in(&mut self, conn: ConnId, out: &mut Vec<CoreAction>) {
         if let Some(id) = self.logins.take_deferred(conn) {
-            self.login_event(id, LoginEvent::Dropped, out);
+            self.login_event(id, LoginStageEvent::Dropped, out);
         }
     }
 
@@ -115,7 +115,7 @@ impl ChatCore {
         }
     }
 
-    pub(super) fn login_event(&mut self, id: LoginStageTicket, event: LoginEvent, out: &mut Vec<CoreAction>) {
+    pub(super) fn login_event(&mut self, id: LoginStageTicket, event: LoginStageEvent, out: &mut Vec<CoreAction>) {
         self.login_event_with(id, event, None, out);
     }
 
@@ -124,7 +124,7 @@ impl ChatCore {
     fn login_event_with(
         &mut self,
         id: LoginStageTicket,
-        event: LoginEvent,
+        event: LoginStageEvent,
         read: Option<LoadedLoginData>,
         out: &mut Vec<CoreAction>,
     ) {
@@ -133,9 +133,9 @@ impl ChatCore {
             return;
         };
         let facts =
-            LoginTransitionContext { is_awaited: self.is_awaited(request), whereabouts: self.whereabouts(&user, &aim) };
+            LoginStageContext { is_awaited: self.is_awaited(request), whereabouts: self.whereabouts(&user, &aim) };
         let (loads, hashes, old_hash) = (login.loads(), login.hashes(), login.compared_with().cloned());
-        let LoginTransition { settled, next } = login.on(event, facts).unless(barred);
+        let LoginStageTransition { settled, next } = login.on(event, facts).unless(barred);
         if hashes {
             self.auth_queue.run_ended();
         }
@@ -194,7 +194,7 @@ impl ChatCore {
                     self.begin_reading(&one.user);
                 }
                 if let Err(id) = self.submit_login(one, out) {
-                    self.login_event(id, LoginEvent::NotSubmitted, out);
+                    self.login_event(id, LoginStageEvent::NotSubmitted, out);
                 }
             }
         }
@@ -216,22 +216,22 @@ impl ChatCore {
     pub(super) fn login_job_done(&mut self, id: LoginStageTicket, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
         let (event, read) = match outcome {
             JobOutcome::Loaded { friends, page } => {
-                (LoginEvent::Loaded, Some(LoadedLoginData { friends, page, epoch: 0 }))
+                (LoginStageEvent::Loaded, Some(LoadedLoginData { friends, page, epoch: 0 }))
             }
             JobOutcome::Cluster(outcome) => self.read_for_login(id, *outcome),
-            JobOutcome::Proven => (LoginEvent::Proven, None),
-            JobOutcome::Banned => (LoginEvent::Banned, None),
+            JobOutcome::Proven => (LoginStageEvent::Proven, None),
+            JobOutcome::Banned => (LoginStageEvent::Banned, None),
             JobOutcome::Unproven { password_hash, differs_from_verified } => {
-                (LoginEvent::Unproven { password_hash, differs_from_verified }, None)
+                (LoginStageEvent::Unproven { password_hash, differs_from_verified }, None)
             }
-            JobOutcome::Verified(fits) => (LoginEvent::Verified(fits), None),
-            JobOutcome::Failed => (LoginEvent::Failed { refused: false }, None),
+            JobOutcome::Verified(fits) => (LoginStageEvent::Verified(fits), None),
+            JobOutcome::Failed => (LoginStageEvent::Failed { refused: false }, None),
             other => {
                 debug_assert!(
                     matches!(other, JobOutcome::Refused | JobOutcome::TooLarge),
                     "a log-in came back as {other:?}"
                 );
-                (LoginEvent::Failed { refused: true }, None)
+                (LoginStageEvent::Failed { refused: true }, None)
             }
         };
         self.login_event_with(id, event, read, out);
@@ -249,7 +249,7 @@ impl ChatCore {
         if self.is_awaited(request) && self.auth_queue.enter(class, waiting, &self.rules).is_ok() {
             self.start_auth_runs(out);
         } else {
-            self.login_event(id, LoginEvent::NoPlace, out);
+            self.login_event(id, LoginStageEvent::NoPlace, out);
         }
     }
 
@@ -265,7 +265,7 @@ impl ChatCore {
             match self.auth_queue.next(&self.rules, is_awaited) {
                 Some(NextPasswordToHash::Run(QueuedHash { purpose: HashPurpose::Login(id), .. }))
                 | Some(NextPasswordToHash::Gone(QueuedHash { purpose: HashPurpose::Login(id), .. })) => {
-                    self.login_event(id, LoginEvent::HashingTurn, out);
+                    self.login_event(id, LoginStageEvent::HashingTurn, out);
                 }
                 Some(NextPasswordToHash::Run(QueuedHash {
                     purpose: HashPurpose::NewPassword { new, secret }, ..
@@ -293,7 +293,7 @@ impl ChatCore {
     pub(super) fn clear_auth_queue(&mut self, out: &mut Vec<CoreAction>) {
         for waiting in self.auth_queue.clear() {
             if let HashPurpose::Login(id) = waiting.purpose {
-                self.login_event(id, LoginEvent::Dropped, out);
+                self.login_event(id, LoginStageEvent::Dropped, out);
             }
         }
     }
@@ -315,7 +315,7 @@ impl ChatCore {
         };
         let has_place = user.is_some_and(|user| self.users.wait_to_load(user, id, waiting_max, is_awaited));
         if !has_place {
-            self.login_event(id, LoginEvent::NoPlace, out);
+            self.login_event(id, LoginStageEvent::NoPlace, out);
         }
     }
 
@@ -336,8 +336,8 @@ impl ChatCore {
                 continue;
             };
             let whereabouts = if self.users.is_here(user) { UserLoadState::Here } else { UserLoadState::Loading };
-            let facts = LoginTransitionContext { is_awaited: self.is_awaited(request), whereabouts };
-            match (login.on(LoginEvent::LoadingTurn, facts).unless(barred).next, aim) {
+            let facts = LoginStageContext { is_awaited: self.is_awaited(request), whereabouts };
+            match (login.on(LoginStageEvent::LoadingTurn, facts).unless(barred).next, aim) {
                 (NextLoginStep::Complete, CredentialCheckPurpose::LogIn(by)) => {
                     self.complete_login(request, (&name, by), None, out)
                 }
@@ -363,8 +363,8 @@ impl ChatCore {
         let Some(LoginInProgress { request, login, .. }) = self.logins.remove(id) else {
             return;
         };
-        let facts = LoginTransitionContext { is_awaited: true, whereabouts: UserLoadState::Loading };
-        if let NextLoginStep::Refuse(cause) = login.on(LoginEvent::NotSubmitted, facts).next {
+        let facts = LoginStageContext { is_awaited: true, whereabouts: UserLoadState::Loading };
+        if let NextLoginStep::Refuse(cause) = login.on(LoginStageEvent::NotSubmitted, facts).next {
             self.refuse_for(request, cause, fault_of(cause), out);
         }
     }

@@ -75,7 +75,7 @@ pub(super) enum LoginStage {
 
 /// An event of a log-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum LoginEvent {
+pub(super) enum LoginStageEvent {
     /// It need not wait any longer.
     Begins,
     /// No client waits for the answer any more.
@@ -119,7 +119,7 @@ pub(super) enum UserLoadState {
 
 /// The facts on which the next state depends, besides the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LoginTransitionContext {
+pub(super) struct LoginStageContext {
     /// The client still waits: it is connected, and its deadline is not over.
     pub(super) is_awaited: bool,
     pub(super) whereabouts: UserLoadState,
@@ -140,13 +140,13 @@ pub(super) enum NextLoginStep {
 
 /// A step of a log-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LoginTransition {
+pub(super) struct LoginStageTransition {
     /// The try with its outcome, if that is known now.
     pub(super) settled: Option<(AdmittedTry, CredentialTryOutcome)>,
     pub(super) next: NextLoginStep,
 }
 
-impl LoginTransition {
+impl LoginStageTransition {
     /// Turns a success into a refusal, if the log-in is barred.
     pub(super) fn unless(self, barred: Option<LoginRefusalCause>) -> Self {
         match (barred, self.next) {
@@ -181,18 +181,18 @@ pub(super) fn fault_of(cause: LoginRefusalCause) -> Option<ErrorReply> {
     }
 }
 
-fn step(settled: Option<(AdmittedTry, CredentialTryOutcome)>, next: NextLoginStep) -> LoginTransition {
-    LoginTransition { settled, next }
+fn step(settled: Option<(AdmittedTry, CredentialTryOutcome)>, next: NextLoginStep) -> LoginStageTransition {
+    LoginStageTransition { settled, next }
 }
 
-fn settle(attempt: AdmittedTry, settled: CredentialTryOutcome, next: NextLoginStep) -> LoginTransition {
+fn settle(attempt: AdmittedTry, settled: CredentialTryOutcome, next: NextLoginStep) -> LoginStageTransition {
     step(Some((attempt, settled)), next)
 }
 
 impl LoginStage {
     /// The step that follows this event.
-    pub(super) fn on(self, event: LoginEvent, facts: LoginTransitionContext) -> LoginTransition {
-        use LoginEvent::{
+    pub(super) fn on(self, event: LoginStageEvent, facts: LoginStageContext) -> LoginStageTransition {
+        use LoginStageEvent::{
             Banned, Begins, Dropped, Elsewhere, HashingTurn, Loaded, LoadingTurn, NoPlace, Proven, Released, Unproven,
             Verified,
         };
@@ -275,7 +275,7 @@ impl LoginStage {
         password_hash: Option<Secret>,
         differs_from_verified: bool,
         attempt: AdmittedTry,
-    ) -> LoginTransition {
+    ) -> LoginStageTransition {
         match credential {
             Credential::Password(secret) => {
                 let attempt = AdmittedTry { must_be_hashed: true, differs_from_verified, ..attempt };
@@ -289,14 +289,14 @@ impl LoginStage {
         }
     }
 
-    fn proven(facts: LoginTransitionContext) -> NextLoginStep {
+    fn proven(facts: LoginStageContext) -> NextLoginStep {
         match facts.whereabouts {
             UserLoadState::Loading if facts.is_awaited => NextLoginStep::Enter(Self::WaitingToLoad),
             _ => Self::may_load(facts),
         }
     }
 
-    fn may_load(facts: LoginTransitionContext) -> NextLoginStep {
+    fn may_load(facts: LoginStageContext) -> NextLoginStep {
         match facts.whereabouts {
             _ if !facts.is_awaited => NextLoginStep::Drop,
             UserLoadState::Here => NextLoginStep::Complete,
@@ -306,10 +306,10 @@ impl LoginStage {
     }
 
     /// The step after a job that was not done.
-    fn failed(self, event: &LoginEvent) -> LoginTransition {
+    fn failed(self, event: &LoginStageEvent) -> LoginStageTransition {
         let (refused, not_submitted) = match event {
-            LoginEvent::NotSubmitted => (false, true),
-            LoginEvent::Failed { refused } => (*refused, false),
+            LoginStageEvent::NotSubmitted => (false, true),
+            LoginStageEvent::Failed { refused } => (*refused, false),
             event => {
                 debug_assert!(false, "{event:?} while {self:?}");
                 (false, true)

@@ -8,8 +8,8 @@
 //! it is the first one; another one is found by its place.
 
 use super::contract::CoreSettings;
-use super::deliveries::{Deliveries, Delivery, PushSaveState};
-use super::id_index::{HashIndex, INDEXED_FROM, INDEXED_TO, id_hash};
+use super::deliveries::{Delivery, DeliverySaveState, DeliveryTable};
+use super::id_index::{INDEXED_FROM, INDEXED_TO, PushIdHashIndex, id_hash};
 use super::ids::DeliveryRef;
 use super::sparse_queue::{SparseQueue, SparseQueueEntry, SparseQueuePosition};
 use super::wheel::TimerId;
@@ -78,7 +78,7 @@ pub(super) struct Mailbox {
     /// Greater than the `seq` of any entry: no push with this or a greater `seq` is here.
     above_seq: u64,
     /// The index of messages by sender and id, including the tail. Only a long mailbox has it.
-    messages: Option<Box<HashIndex>>,
+    messages: Option<Box<PushIdHashIndex>>,
     bytes: usize,
     /// Pushes that were taken while the store had more. They are also saved, and follow the last
     /// page even if the save failed. In the order of `seq`.
@@ -95,11 +95,11 @@ pub(super) struct Mailbox {
     pub(super) page_timer: Option<TimerId>,
 }
 
-fn is_saved(delivery: DeliveryRef, deliveries: &Deliveries) -> bool {
-    deliveries.get(delivery).is_some_and(|delivery| delivery.save_state == PushSaveState::Done)
+fn is_saved(delivery: DeliveryRef, deliveries: &DeliveryTable) -> bool {
+    deliveries.get(delivery).is_some_and(|delivery| delivery.save_state == DeliverySaveState::Done)
 }
 
-fn hash_of(body: &PushBody, deliveries: &Deliveries) -> u64 {
+fn hash_of(body: &PushBody, deliveries: &DeliveryTable) -> u64 {
     deliveries.hash([body.sender(), body.id()])
 }
 
@@ -144,7 +144,7 @@ impl Mailbox {
         self.entries.is_empty() && self.tail.is_empty() && self.backfill == MailboxBackfillState::Live
     }
 
-    pub(super) fn append(&mut self, delivery: DeliveryRef, deliveries: &mut Deliveries) {
+    pub(super) fn append(&mut self, delivery: DeliveryRef, deliveries: &mut DeliveryTable) {
         let Some(of) = deliveries.get_mut(delivery) else {
             return;
         };
@@ -167,7 +167,12 @@ impl Mailbox {
 
     /// Appends a delivery to the tail; `false` if there is no room, or was no room for an earlier
     /// push that the page in flight may lack.
-    pub(super) fn append_tail(&mut self, delivery: DeliveryRef, deliveries: &Deliveries, rules: &CoreSettings) -> bool {
+    pub(super) fn append_tail(
+        &mut self,
+        delivery: DeliveryRef,
+        deliveries: &DeliveryTable,
+        rules: &CoreSettings,
+    ) -> bool {
         let weight = deliveries.get(delivery).map_or(0, Delivery::weight_bytes);
         if !self.tail_has_room(weight, rules) || (self.tail_lost && self.is_asking()) {
             self.tail_lost = true;
@@ -191,7 +196,7 @@ impl Mailbox {
         &mut self,
         weight: usize,
         rules: &CoreSettings,
-        deliveries: &Deliveries,
+        deliveries: &DeliveryTable,
     ) -> Vec<DeliveryRef> {
         const OLDEST: usize = 16;
         let pays = self.tail.iter().take(OLDEST).any(|delivery| is_saved(*delivery, deliveries));
@@ -201,7 +206,7 @@ impl Mailbox {
         self.take_saved_off_tail(deliveries)
     }
 
-    fn take_saved_off_tail(&mut self, deliveries: &Deliveries) -> Vec<DeliveryRef> {
+    fn take_saved_off_tail(&mut self, deliveries: &DeliveryTable) -> Vec<DeliveryRef> {
         let (saved, rest) = std::mem::take(&mut self.tail)
             .into_iter()
             .partition::<Vec<_>, _>(|delivery| is_saved(*delivery, deliveries));
@@ -214,7 +219,7 @@ impl Mailbox {
     }
 
     /// Takes the tail; the second value tells whether it is complete.
-    pub(super) fn take_tail(&mut self, deliveries: &Deliveries) -> (Vec<DeliveryRef>, bool) {
+    pub(super) fn take_tail(&mut self, deliveries: &DeliveryTable) -> (Vec<DeliveryRef>, bool) {
         let tail = std::mem::take(&mut self.tail);
         for &delivery in &tail {
             self.note_taken_off(delivery, deliveries);
@@ -226,7 +231,7 @@ impl Mailbox {
     /// A page is about to be requested. Pushes that the tail lacks will be on this page or a later
     /// one. So will pushes of the tail that are in the store already: they are removed from the
     /// tail and returned.
-    pub(super) fn page_asked(&mut self, deliveries: &Deliveries) -> Vec<DeliveryRef> {
+    pub(super) fn page_asked(&mut self, deliveries: &DeliveryTable) -> Vec<DeliveryRef> {
         self.tail_lost = false;
         self.take_saved_off_tail(deliveries)
     }
@@ -249,7 +254,7 @@ impl Mailbox {
     }
 
     /// Gives a delivery another number.
-    pub(super) fn renumber(&mut self, delivery: DeliveryRef, seq: u64, deliveries: &mut Deliveries) {
+    pub(super) fn renumber(&mut self, delivery: DeliveryRef, seq: u64, deliveries: &mut DeliveryTable) {
         let Some(of) = deliveries.get_mut(delivery) else {
             return;
         };
@@ -264,7 +269,7 @@ impl Mailbox {
     }
 
     /// Adds a delivery to the index, if the mailbox is long enough to have one.
-    fn note_added(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) {
+    fn note_added(&mut self, delivery: DeliveryRef, deliveries: &DeliveryTable) {
         if let Some(index) = &mut self.messages {
             note_message(index, delivery, deliveries);
         } else if self.entries.span() + self.tail.len() > INDEXED_FROM {
@@ -273,13 +278,13 @@ impl Mailbox {
     }
 
     #[inline(never)]
-    fn begin_index(&mut self, deliveries: &Deliveries) {
-        let mut index = Box::<HashIndex>::default();
+    fn begin_index(&mut self, deliveries: &DeliveryTable) {
+        let mut index = Box::<PushIdHashIndex>::default();
         self.all().for_each(|delivery| note_message(&mut index, delivery, deliveries));
         self.messages = Some(index);
     }
 
-    fn note_taken_off(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) {
+    fn note_taken_off(&mut self, delivery: DeliveryRef, deliveries: &DeliveryTable) {
         let Some(index) = &mut self.messages else {
             return;
         };
@@ -330,14 +335,14 @@ impl Mailbox {
     }
 
     /// The delivery of the message with this sender and id.
-    pub(super) fn find_message(&self, sender: &str, id: &str, deliveries: &Deliveries) -> Option<DeliveryRef> {
+    pub(super) fn find_message(&self, sender: &str, id: &str, deliveries: &DeliveryTable) -> Option<DeliveryRef> {
         self.find_message_if(sender, id, deliveries, |_| true)
     }
 
     /// The delivery of this very message, which another node has taken, too. A client may use an id
     /// for another message when the first one is acked, and the nodes learn of an ack one after
     /// the other.
-    pub(super) fn find_same_message(&self, push: &Push, deliveries: &Deliveries) -> Option<DeliveryRef> {
+    pub(super) fn find_same_message(&self, push: &Push, deliveries: &DeliveryTable) -> Option<DeliveryRef> {
         self.find_message_if(push.sender(), push.id(), deliveries, |body| {
             push.is_repetition_of(body.time_ms, body.content())
         })
@@ -347,7 +352,7 @@ impl Mailbox {
         &self,
         sender: &str,
         id: &str,
-        deliveries: &Deliveries,
+        deliveries: &DeliveryTable,
         is_same: impl Fn(&PushBody) -> bool,
     ) -> Option<DeliveryRef> {
         let is_it = |delivery: &Delivery| {
@@ -367,7 +372,7 @@ impl Mailbox {
 
     /// Removes a delivery; gives the place of its entry, if it had one. Call it while the delivery
     /// still exists.
-    pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &Deliveries) -> Option<SparseQueuePosition> {
+    pub(super) fn remove(&mut self, delivery: DeliveryRef, deliveries: &DeliveryTable) -> Option<SparseQueuePosition> {
         let of = deliveries.get(delivery)?;
         let entry = self.entries.remove_if(of.place, |entry| entry.delivery() == delivery);
         if entry.is_some() {
@@ -383,7 +388,7 @@ impl Mailbox {
 
     /// Checks the invariants.
     #[cfg(debug_assertions)]
-    pub(super) fn check(&self, deliveries: &Deliveries) {
+    pub(super) fn check(&self, deliveries: &DeliveryTable) {
         let of = |delivery| deliveries.get(delivery).unwrap_or_else(|| panic!("an entry without its delivery"));
         self.entries.check();
         for entry in self.entries.iter() {
@@ -402,7 +407,7 @@ impl Mailbox {
     }
 }
 
-fn note_message(index: &mut HashIndex, delivery: DeliveryRef, deliveries: &Deliveries) {
+fn note_message(index: &mut PushIdHashIndex, delivery: DeliveryRef, deliveries: &DeliveryTable) {
     if let Some(of) = deliveries.get(delivery)
         && of.body.kind == PushKind::Message
     {

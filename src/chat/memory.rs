@@ -1,13 +1,13 @@
 //! The memory that the core uses for users, and its release when the process uses too much.
 
-use super::ChatCore;
+use super::ServerCore;
 use super::contract::ConnId;
-use super::deliveries::{DELIVERY_BYTES, PushSaveState};
+use super::deliveries::{DELIVERY_BYTES, DeliverySaveState};
 use super::ids::DeliveryRef;
 use super::ids::UserSlot;
 use super::mailbox::MailboxBackfillState;
 
-impl ChatCore {
+impl ServerCore {
     /// The memory of everything that clients can make grow, in bytes. It is kept as running sums,
     /// so the call is cheap. A push that is being saved counts twice, since it may be removed from
     /// its list before the save ends.
@@ -96,7 +96,7 @@ impl ChatCore {
             let stored = self
                 .deliveries
                 .get(**delivery)
-                .is_some_and(|found| found.save_state == PushSaveState::Done && !found.waits());
+                .is_some_and(|found| found.save_state == DeliverySaveState::Done && !found.waits());
             stored && !list.cursor.is_outstanding(**delivery, &self.deliveries)
         };
         let cut: Vec<DeliveryRef> = entries.iter().rev().take_while(is_kept_for_speed).copied().collect();

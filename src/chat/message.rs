@@ -3,10 +3,10 @@
 use super::answer::{ErrorReply, NOT_YOU};
 use super::contract::{ClientLimitKind, ConnId, CoreAction};
 use super::dedup::DedupKey;
-use super::deliveries::{Delivery, MessageReplyWaiter, PushSaveState};
+use super::deliveries::{Delivery, DeliverySaveState, MessageReplyWaiter};
 use super::ids::DeliveryRef;
 use super::ids::UserSlot;
-use super::{ChatCore, ChatTimer, CoreAnswerDeadline};
+use super::{CoreTimer, PendingReplyDeadline, ServerCore};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::PushBody;
@@ -33,7 +33,7 @@ pub(super) struct MessageFields<'a> {
     pub(super) escape_free: bool,
 }
 
-impl ChatCore {
+impl ServerCore {
     pub(super) fn message(
         &mut self,
         (conn, form, user): (ConnId, JsonContentForm, UserSlot),
@@ -126,17 +126,17 @@ impl ChatCore {
         self.add_unanswered(waiter.conn);
         match save {
             // It is in its save delay.
-            PushSaveState::None => {}
-            PushSaveState::Failed | PushSaveState::Full | PushSaveState::FailedAfterHandOver => {
-                self.queue_answer_deadline(waiter.due_ms, CoreAnswerDeadline::Push(known));
+            DeliverySaveState::None => {}
+            DeliverySaveState::Failed | DeliverySaveState::Full | DeliverySaveState::FailedAfterHandOver => {
+                self.queue_answer_deadline(waiter.due_ms, PendingReplyDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }
-            PushSaveState::InFlight | PushSaveState::Done => {
-                self.queue_answer_deadline(waiter.due_ms, CoreAnswerDeadline::Push(known))
+            DeliverySaveState::InFlight | DeliverySaveState::Done => {
+                self.queue_answer_deadline(waiter.due_ms, PendingReplyDeadline::Push(known))
             }
-            PushSaveState::Foreign => {
+            DeliverySaveState::Foreign => {
                 self.take_foreign_over(known);
-                self.queue_answer_deadline(waiter.due_ms, CoreAnswerDeadline::Push(known));
+                self.queue_answer_deadline(waiter.due_ms, PendingReplyDeadline::Push(known));
                 self.save_if_unsaved(known, out);
             }
         }
@@ -151,7 +151,7 @@ impl ChatCore {
         self.dedup_bytes = self.dedup_bytes + dedup.memory_bytes() - before;
         if dedup.timer.is_none() {
             let old_ms = self.now.mono_ms + rules.dedup_age_ms + 1;
-            dedup.timer = Some(self.wheel.insert(old_ms, ChatTimer::Dedup(sender)));
+            dedup.timer = Some(self.wheel.insert(old_ms, CoreTimer::Dedup(sender)));
         }
     }
 
@@ -166,7 +166,7 @@ impl ChatCore {
             // `dedup_age_ms`.
             Some(newest_ms) => {
                 let old_ms = newest_ms + self.rules.dedup_age_ms + 1;
-                dedup.timer = Some(self.wheel.insert(old_ms, ChatTimer::Dedup(user)));
+                dedup.timer = Some(self.wheel.insert(old_ms, CoreTimer::Dedup(user)));
             }
             None => {
                 // It has fired.

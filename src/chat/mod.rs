@@ -1,8 +1,8 @@
 //! Pure state: events and a clock in, actions out. The rules of the protocol live here and nowhere
 //! else.
 //!
-//! [`ChatCore`] does no input or output, reads no clock and draws no random number. [`contract`] is
-//! its whole boundary. After every event in a debug build its invariants are checked.
+//! [`ServerCore`] does no input or output, reads no clock and draws no random number. [`contract`]
+//! is its whole boundary. After every event in a debug build its invariants are checked.
 #![deny(clippy::disallowed_methods)]
 
 mod account_job;
@@ -70,13 +70,13 @@ mod unacked_push_list;
 mod users;
 pub mod wheel;
 
-use answer_deadlines::{CoreAnswerDeadline, CoreAnswerDeadlines};
+use answer_deadlines::{PendingReplyDeadline, PendingReplyDeadlines};
 use contract::{CoreAction, CoreInput, CoreSettings, Job, JobOutcome, JobTicket, TurnTimestamp};
-use deliveries::Deliveries;
+use deliveries::DeliveryTable;
 use ids::{DeliveryRef, UserSlot};
 use job_tables::JobTicketTable;
 use jobs_in_flight::{JobInFlight, JobsInFlight};
-use save_delay::SaveDelayQueue;
+use save_delay::PushSaveDelayQueue;
 use session::ConnectionSessions;
 use std::collections::HashMap;
 use users::Users;
@@ -89,7 +89,7 @@ const LATE_MS: u64 = 1_000;
 
 /// The timers on the wheel.
 #[derive(Clone, Copy, Debug)]
-enum ChatTimer {
+enum CoreTimer {
     /// Check whether the connections due at this time are idle.
     Idle { look_ms: u64 },
     /// A push on this user's list may be due for a resend.
@@ -134,7 +134,7 @@ enum ChatTimer {
 
 /// The whole chat state of one server.
 #[derive(Debug)]
-pub struct ChatCore {
+pub struct ServerCore {
     rules: CoreSettings,
     now: TurnTimestamp,
     next_seq: u64,
@@ -142,7 +142,7 @@ pub struct ChatCore {
     seq_step: u64,
     sessions: ConnectionSessions,
     users: Users,
-    deliveries: Deliveries,
+    deliveries: DeliveryTable,
     /// Jobs in flight.
     jobs: JobsInFlight,
     /// Each user's load of jobs in flight.
@@ -175,13 +175,13 @@ pub struct ChatCore {
     to_save: Vec<DeliveryRef>,
     /// The total size of all dedup windows, in bytes.
     dedup_bytes: usize,
-    wheel: TimerWheel<ChatTimer>,
+    wheel: TimerWheel<CoreTimer>,
     /// The push hook's watches, if there is a push hook.
-    push_hook: Option<Box<push_hook::PushHookWatches>>,
+    push_hook: Option<Box<push_hook::UsersWatchedForPushHook>>,
     /// Pushes to online users that are saved unless they are acked in time.
-    save_delay: SaveDelayQueue,
+    save_delay: PushSaveDelayQueue,
     /// The deadlines of requests to be answered.
-    answer_deadlines: CoreAnswerDeadlines,
+    answer_deadlines: PendingReplyDeadlines,
     /// After a pause of the process: input that had arrived by this time must be handed in before
     /// any deadline is applied.
     input_awaited_until_ms: u64,
@@ -205,7 +205,7 @@ pub struct ChatCore {
     ceilings: invariants::HighestSettingsForInvariants,
 }
 
-impl ChatCore {
+impl ServerCore {
     /// An empty chat. `first_seq` must be greater than the `seq` of any push in the store;
     /// `hash_key` should be random, so that clients cannot choose names that collide.
     #[must_use]
@@ -214,14 +214,14 @@ impl ChatCore {
         #[cfg(debug_assertions)]
         let ceilings = invariants::HighestSettingsForInvariants::new(&rules);
         Self {
-            push_hook: push_hook::PushHookWatches::new(&rules),
+            push_hook: push_hook::UsersWatchedForPushHook::new(&rules),
             rules,
             now: TurnTimestamp::default(),
             next_seq: first_seq,
             seq_step: 1,
             sessions: ConnectionSessions::default(),
             users: Users::new(hash_key),
-            deliveries: Deliveries::new(hash_key),
+            deliveries: DeliveryTable::new(hash_key),
             jobs: JobsInFlight::default(),
             in_flight: in_flight::UserJobLoads::default(),
             packed: dedup::OfflineDedupWindows::default(),
@@ -239,8 +239,8 @@ impl ChatCore {
             to_save: Vec::new(),
             dedup_bytes: 0,
             wheel: TimerWheel::new(),
-            save_delay: SaveDelayQueue::default(),
-            answer_deadlines: CoreAnswerDeadlines::default(),
+            save_delay: PushSaveDelayQueue::default(),
+            answer_deadlines: PendingReplyDeadlines::default(),
             input_awaited_until_ms: 0,
             totals: contract::MessageTotals::default(),
             outstanding: 0,
@@ -354,47 +354,47 @@ impl ChatCore {
         }
         while is_input_read && let Some(due) = self.answer_deadlines.pop_due(now_ms) {
             match due {
-                CoreAnswerDeadline::Request(request) => self.request_timed_out(request, out),
-                CoreAnswerDeadline::Push(delivery) => self.push_timed_out(delivery, out),
+                PendingReplyDeadline::Request(request) => self.request_timed_out(request, out),
+                PendingReplyDeadline::Push(delivery) => self.push_timed_out(delivery, out),
             }
         }
         self.answer_deadlines.shrink();
         let mut idle_closes = 0;
         while let Some((_, timer)) = self.wheel.pop(now_ms) {
             match timer {
-                ChatTimer::Idle { look_ms } => {
+                CoreTimer::Idle { look_ms } => {
                     self.close_idle_connections(look_ms, input_read_until_ms, &mut idle_closes, out)
                 }
-                ChatTimer::Resend(user) if !is_input_read => self.resend_later(user),
-                ChatTimer::Resend(user) => self.resend(user, out),
-                ChatTimer::Page(user) => self.page_timer_fired(user, out),
-                ChatTimer::Dedup(user) => self.dedup_timer_fired(user),
-                ChatTimer::Deletes => self.retry_deletes(out),
-                ChatTimer::Saves => self.retry_saves(out),
-                ChatTimer::Undecided => self.undecided_timer_fired(out),
-                ChatTimer::PushHook(user) => self.push_hook_timer_fired(user, is_input_read, out),
-                ChatTimer::Counting => self.counting_rested(out),
-                ChatTimer::Stop => self.stop_now(out),
-                ChatTimer::AdminLimit(ticket) => self.admin_timed_out(ticket, out),
-                ChatTimer::AdminScan => self.scan_on(out),
-                ChatTimer::AdminNotices => self.notices_timer_fired(out),
-                ChatTimer::AdminDeletions => self.deletions_timer_fired(out),
-                ChatTimer::AdminDrain => self.drain_on(out),
-                ChatTimer::Elsewhere => self.elsewhere_timer_fired(out),
-                ChatTimer::Presence => self.presence_timer_fired(out),
-                ChatTimer::Cluster => self.cluster_timer_fired(out),
-                ChatTimer::Sweep => self.sweep(out),
-                ChatTimer::Bus => self.bus_timer_fired(out),
+                CoreTimer::Resend(user) if !is_input_read => self.resend_later(user),
+                CoreTimer::Resend(user) => self.resend(user, out),
+                CoreTimer::Page(user) => self.page_timer_fired(user, out),
+                CoreTimer::Dedup(user) => self.dedup_timer_fired(user),
+                CoreTimer::Deletes => self.retry_deletes(out),
+                CoreTimer::Saves => self.retry_saves(out),
+                CoreTimer::Undecided => self.undecided_timer_fired(out),
+                CoreTimer::PushHook(user) => self.push_hook_timer_fired(user, is_input_read, out),
+                CoreTimer::Counting => self.counting_rested(out),
+                CoreTimer::Stop => self.stop_now(out),
+                CoreTimer::AdminLimit(ticket) => self.admin_timed_out(ticket, out),
+                CoreTimer::AdminScan => self.scan_on(out),
+                CoreTimer::AdminNotices => self.notices_timer_fired(out),
+                CoreTimer::AdminDeletions => self.deletions_timer_fired(out),
+                CoreTimer::AdminDrain => self.drain_on(out),
+                CoreTimer::Elsewhere => self.elsewhere_timer_fired(out),
+                CoreTimer::Presence => self.presence_timer_fired(out),
+                CoreTimer::Cluster => self.cluster_timer_fired(out),
+                CoreTimer::Sweep => self.sweep(out),
+                CoreTimer::Bus => self.bus_timer_fired(out),
             }
         }
     }
 
     /// Appends to the queue of pending requests, and removes answered ones.
-    fn queue_answer_deadline(&mut self, due_ms: u64, due: CoreAnswerDeadline) {
+    fn queue_answer_deadline(&mut self, due_ms: u64, due: PendingReplyDeadline) {
         let (requests, deliveries) = (&self.requests, &self.deliveries);
         self.answer_deadlines.push(due_ms, due, |due| match due {
-            CoreAnswerDeadline::Request(request) => requests.contains(request),
-            CoreAnswerDeadline::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
+            PendingReplyDeadline::Request(request) => requests.contains(request),
+            PendingReplyDeadline::Push(delivery) => deliveries.get(delivery).is_some_and(deliveries::Delivery::waits),
         });
     }
 

@@ -1,6 +1,6 @@
 //! The answers of the store to jobs: a part of the [contract](super::contract).
 
-use super::account_job::AccountOutcome;
+use super::account_job::OwnAccountStoreJobOutcome;
 use super::admin_job::AdminStoreJobOutcome;
 use super::cluster::contract::ClusterStoreJobOutcome;
 use super::job_results::{FriendAnswerOutcome, FriendRequestOutcome, MailboxQuotaKind, PushPage};
@@ -61,7 +61,7 @@ pub enum JobOutcome {
     /// `Unfriend`: the two are not friends, and no request of `user` to `other` is pending.
     Unfriended,
     /// `Account`: the outcome of the job.
-    Account(Box<AccountOutcome>),
+    Account(Box<OwnAccountStoreJobOutcome>),
     /// `Admin`: the outcome of the job.
     Admin(Box<AdminStoreJobOutcome>),
     /// `Cluster`, and in a cluster the jobs that [`ClusterStoreJobOutcome`] names.

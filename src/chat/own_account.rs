@@ -2,12 +2,14 @@
 //! password are in [`proof`](super::proof); the turns of a pair of users are in
 //! [`friend`](super::friend).
 
-use super::ChatCore;
+use super::ServerCore;
 use super::answer::{DAMAGED, ErrorReply, ReplyTo, UNAVAILABLE, fault_of};
-use super::contract::{AccountJob, AccountOutcome, CoreAction, Job, JobOutcome, JobTicket, RosterReply};
+use super::contract::{
+    CoreAction, Job, JobOutcome, JobTicket, OwnAccountStoreJob, OwnAccountStoreJobOutcome, RosterReply,
+};
 use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::own_op::{CredentialCheckPurpose, OwnAccountJob};
+use super::own_op::{CredentialCheckPurpose, OwnAccountRequestAwaitingJob};
 use crate::protocol::account::{BlockVerb, OwnAccountRequest, RosterReplyWithPresence};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
@@ -22,7 +24,7 @@ const ROSTER_BYTES_MAX: usize = 128 * 1024;
 
 const GONE: ErrorReply = ErrorReply(ErrorCode::NoSuchUser, "there is no such account any more");
 
-impl ChatCore {
+impl ServerCore {
     #[inline(never)]
     pub(super) fn account(
         &mut self,
@@ -40,13 +42,13 @@ impl ChatCore {
                 }
                 let after = after.map(|after| after.to_owned());
                 let (rows_max, bytes_max) = (ROSTER_ROWS_MAX, ROSTER_BYTES_MAX);
-                self.ask_store(to, user, request_type, AccountJob::Roster { after, rows_max, bytes_max }, out);
+                self.ask_store(to, user, request_type, OwnAccountStoreJob::Roster { after, rows_max, bytes_max }, out);
             }
             OwnAccountRequest::Profile(change) => {
-                self.ask_store(to, user, request_type, AccountJob::ChangeProfile(*change), out);
+                self.ask_store(to, user, request_type, OwnAccountStoreJob::ChangeProfile(*change), out);
             }
             OwnAccountRequest::Block(BlockVerb::List) => {
-                self.ask_store(to, user, request_type, AccountJob::Blocked, out)
+                self.ask_store(to, user, request_type, OwnAccountStoreJob::Blocked, out)
             }
             OwnAccountRequest::Block(BlockVerb::Block(other)) => self.change_blocked(to, user, (&other, true), out),
             OwnAccountRequest::Block(BlockVerb::Unblock(other)) => self.change_blocked(to, user, (&other, false), out),
@@ -64,23 +66,33 @@ impl ChatCore {
         to: ReplyTo,
         user: UserSlot,
         request_type: RequestType,
-        job: AccountJob,
+        job: OwnAccountStoreJob,
         out: &mut Vec<CoreAction>,
     ) {
         let request = self.ask(to, request_type, out);
         let user = self.users.get(user).name.clone();
-        self.submit_own(OwnAccountJob { request, user, request_type }, job, out);
+        self.submit_own(OwnAccountRequestAwaitingJob { request, user, request_type }, job, out);
     }
 
     /// Submits a job, or refuses the request.
-    pub(super) fn submit_own(&mut self, own: OwnAccountJob, job: AccountJob, out: &mut Vec<CoreAction>) {
+    pub(super) fn submit_own(
+        &mut self,
+        own: OwnAccountRequestAwaitingJob,
+        job: OwnAccountStoreJob,
+        out: &mut Vec<CoreAction>,
+    ) {
         let (request, job) = (own.request, Job::Account { user: own.user.clone(), job: Box::new(job) });
         self.submit_for(request, job, JobPurpose::Account(own), out);
     }
 
     /// The job has ended.
-    pub(super) fn own_job_done(&mut self, own: OwnAccountJob, outcome: JobOutcome, out: &mut Vec<CoreAction>) {
-        let OwnAccountJob { request, user, request_type } = own;
+    pub(super) fn own_job_done(
+        &mut self,
+        own: OwnAccountRequestAwaitingJob,
+        outcome: JobOutcome,
+        out: &mut Vec<CoreAction>,
+    ) {
+        let OwnAccountRequestAwaitingJob { request, user, request_type } = own;
         let outcome = match outcome {
             JobOutcome::Account(outcome) => *outcome,
             outcome => {
@@ -94,13 +106,13 @@ impl ChatCore {
             }
         };
         match (request_type, outcome) {
-            (_, AccountOutcome::Roster(roster)) => self.answer_roster(request, &user, roster, out),
-            (_, AccountOutcome::Blocked { names, .. }) => self.answer(request, Reply::Blocked(names), out),
-            (RequestType::Password, AccountOutcome::Changed) => self.password_changed(request, user, out),
-            (_, AccountOutcome::Changed) => self.answer(request, Reply::ProfileChanged, out),
-            (_, AccountOutcome::Stale) => self.refuse_stale(request, out),
-            (_, AccountOutcome::NoSuchUser) => self.refuse_waiting(request, Some(GONE), out),
-            (verb, outcome @ AccountOutcome::TooMany) => {
+            (_, OwnAccountStoreJobOutcome::Roster(roster)) => self.answer_roster(request, &user, roster, out),
+            (_, OwnAccountStoreJobOutcome::Blocked { names, .. }) => self.answer(request, Reply::Blocked(names), out),
+            (RequestType::Password, OwnAccountStoreJobOutcome::Changed) => self.password_changed(request, user, out),
+            (_, OwnAccountStoreJobOutcome::Changed) => self.answer(request, Reply::ProfileChanged, out),
+            (_, OwnAccountStoreJobOutcome::Stale) => self.refuse_stale(request, out),
+            (_, OwnAccountStoreJobOutcome::NoSuchUser) => self.refuse_waiting(request, Some(GONE), out),
+            (verb, outcome @ OwnAccountStoreJobOutcome::TooMany) => {
                 debug_assert!(false, "{verb:?} came back as {outcome:?}");
                 self.refuse_waiting(request, Some(UNAVAILABLE), out);
             }

@@ -20,14 +20,14 @@ pub(super) enum CredentialCheckPurpose {
 
 /// A job for a user about their own account.
 #[derive(Debug)]
-pub(super) struct OwnAccountJob {
+pub(super) struct OwnAccountRequestAwaitingJob {
     pub(super) request: JobTicket,
     pub(super) user: UserName,
     /// The TYPE of the request.
     pub(super) request_type: RequestType,
 }
 
-impl OwnAccountJob {
+impl OwnAccountRequestAwaitingJob {
     /// The number of reads as which it counts in its user's load.
     pub(super) fn reads(&self) -> u32 {
         if self.request_type == RequestType::Roster { ROSTER_READS } else { 1 }

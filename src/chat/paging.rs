@@ -7,7 +7,7 @@ use super::ids::UserSlot;
 use super::job::JobPurpose;
 use super::mailbox::MailboxBackfillState;
 use super::unacked_push_list::UnackedPushList;
-use super::{ChatCore, ChatTimer};
+use super::{CoreTimer, ServerCore};
 use crate::protocol::push::PushKind;
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ pub(super) const PAGE_RETRY_MS: u64 = 1_000;
 /// The same pause if the page failed because of a faulty stored row.
 pub(super) const DAMAGED_PAGE_RETRY_MS: u64 = 60_000;
 
-impl ChatCore {
+impl ServerCore {
     /// The first page of a log-in is about to be requested: pushes that are taken for the user from
     /// now on are kept until it is here.
     pub(super) fn loading_begins(&mut self, user: UserSlot) {
@@ -95,7 +95,7 @@ impl ChatCore {
         {
             list.mailbox.backfill = MailboxBackfillState::Behind { after_seq, asking: false };
             list.mailbox.unwanted = None;
-            list.mailbox.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, ChatTimer::Page(user)));
+            list.mailbox.page_timer = Some(self.wheel.insert(self.now.mono_ms + retry_ms, CoreTimer::Page(user)));
         }
         self.users.release(user);
     }

@@ -2,19 +2,19 @@
 //!
 //! Watchers are told a state, not events. If a user comes online or goes offline, this is a
 //! *change*. The changes are told to the friends who watch, in turn. Each time
-//! ([`ChatTimer::Presence`]) only a bounded number of frames is sent, however many users come and
+//! ([`CoreTimer::Presence`]) only a bounded number of frames is sent, however many users come and
 //! go: messages never wait for it. If the state of a user changes again meanwhile, or shortly
 //! afterwards, the new state is told after a rest.
 //!
 //! Nothing is written to a connection whose output is blocked. The core remembers of which friends
 //! its user was not told. When the output is written, it tells their state at that time.
 
-use super::cluster::NodePresenceReportReason;
+use super::cluster::UserPresenceReportToNodesReason;
 use super::contract::{ConnId, CoreAction, CoreSettings};
 use super::ids::UserSlot;
 use super::session::ConnectionSession;
 use super::wheel::TimerId;
-use super::{ChatCore, ChatTimer};
+use super::{CoreTimer, ServerCore};
 use std::collections::{HashMap, VecDeque};
 
 /// After a change of a user was told, no further change of theirs is told within this time.
@@ -135,7 +135,7 @@ impl PresenceNotifier {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// This connection watches from now on.
     pub(super) fn watch_friends(&mut self, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(conn)
@@ -162,7 +162,7 @@ impl ChatCore {
 
     /// This user has come online.
     pub(super) fn report_online(&mut self, user: UserSlot) {
-        self.schedule_presence_report(user, NodePresenceReportReason::Comes);
+        self.schedule_presence_report(user, UserPresenceReportToNodesReason::Comes);
         if self.presence.watcher_count > 0 || self.presence.changes.contains_key(&user) {
             self.note_change(user, Vec::new());
         }
@@ -171,7 +171,7 @@ impl ChatCore {
     /// This user has gone offline: their friends who watch are told, and the references to all
     /// friends are released afterwards.
     pub(super) fn report_offline(&mut self, user: UserSlot) {
-        self.schedule_presence_report(user, NodePresenceReportReason::Goes);
+        self.schedule_presence_report(user, UserPresenceReportToNodesReason::Goes);
         self.presence.remove(user);
         if self.stopping || (self.presence.watcher_count == 0 && !self.presence.changes.contains_key(&user)) {
             return self.users.release_friends(user);
@@ -224,7 +224,7 @@ impl ChatCore {
             }
             if self.users.is_here(to) && !self.users.is_here(about) {
                 // Their node must know that they are friends.
-                self.schedule_presence_report(to, NodePresenceReportReason::HasNewFriends);
+                self.schedule_presence_report(to, UserPresenceReportToNodesReason::HasNewFriends);
             }
         }
     }
@@ -240,7 +240,7 @@ impl ChatCore {
         self.resume_unsent_presence(user);
         let has_new = |friend: &UserSlot| before.binary_search(friend).is_err() && !self.users.is_here(*friend);
         if self.has_other_nodes() && self.users.get(user).friends.iter().any(has_new) {
-            self.schedule_presence_report(user, NodePresenceReportReason::HasNewFriends);
+            self.schedule_presence_report(user, UserPresenceReportToNodesReason::HasNewFriends);
         }
     }
 
@@ -334,7 +334,7 @@ impl ChatCore {
             }
             self.wheel.cancel(timer);
         }
-        self.presence.timer = Some((due_ms, self.wheel.insert(due_ms, ChatTimer::Presence)));
+        self.presence.timer = Some((due_ms, self.wheel.insert(due_ms, CoreTimer::Presence)));
     }
 
     pub(super) fn presence_timer_fired(&mut self, out: &mut Vec<CoreAction>) {
@@ -479,7 +479,7 @@ impl ChatCore {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Puts the rest of an unsent list, in order, back.
     fn restore_unsent(&mut self, to: UserSlot, about: Vec<UserSlot>) {
         let is_over = about.is_empty();

@@ -3,17 +3,18 @@
 //! The proof is a log-in that ends before anything is read ([`CredentialCheckPurpose`]): it counts
 //! against the same budgets, waits in the same queue and is refused for the same causes.
 
-use super::ChatCore;
+use super::ServerCore;
 use super::answer::{BUSY, CROWDED, ErrorReply, ReplyTo};
 use super::auth_queue::{AuthQueueClass, HashPurpose, QueuedHash};
 use super::cluster::ForcedLogoutRequester;
 use super::contract::{
-    AccountJob, CoreAction, CoreCloseCause, ForcedLogoutCause, Job, JobOutcome, JobTicket, LogEvent, LoginRefusalCause,
+    CoreAction, CoreCloseCause, ForcedLogoutCause, Job, JobOutcome, JobTicket, LogEvent, LoginRefusalCause,
+    OwnAccountStoreJob,
 };
 use super::ids::UserSlot;
 use super::job::JobPurpose;
-use super::login_stage::{LoginEvent, LoginInProgress, LoginStage, fault_of};
-use super::own_op::{CredentialCheckPurpose, OwnAccountJob, PendingPasswordChange};
+use super::login_stage::{LoginInProgress, LoginStage, LoginStageEvent, fault_of};
+use super::own_op::{CredentialCheckPurpose, OwnAccountRequestAwaitingJob, PendingPasswordChange};
 use super::users::UserRoute;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Secret, UserName};
@@ -30,7 +31,7 @@ fn fault_for(cause: LoginRefusalCause) -> ErrorReply {
     fault_of(cause).unwrap_or(WRONG_PASSWORD)
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Begins the proof for a request that needs the password.
     pub(super) fn prove(
         &mut self,
@@ -50,7 +51,7 @@ impl ChatCore {
         let login = LoginStage::Admitted { credential: Credential::Password(password), attempt };
         let one = LoginInProgress { request, user: name, aim, login, barred: None };
         let id = self.logins.insert(one);
-        self.login_event(id, LoginEvent::Begins, out);
+        self.login_event(id, LoginStageEvent::Begins, out);
     }
 
     /// The proof has failed.
@@ -101,8 +102,8 @@ impl ChatCore {
                 if old_hash.is_none() && self.admin.sets_password_of(&user) {
                     self.refuse_waiting(request, Some(BUSY), out);
                 } else {
-                    let own = OwnAccountJob { request, user, request_type: RequestType::Password };
-                    self.submit_own(own, AccountJob::ChangePassword { old_hash, new_hash }, out);
+                    let own = OwnAccountRequestAwaitingJob { request, user, request_type: RequestType::Password };
+                    self.submit_own(own, OwnAccountStoreJob::ChangePassword { old_hash, new_hash }, out);
                 }
             }
             JobOutcome::Hashed(_) => {}

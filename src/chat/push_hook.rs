@@ -13,7 +13,7 @@ use super::job::JobPurpose;
 use super::mailbox::MailboxBackfillState;
 use super::users::UserRoute;
 use super::wheel::TimerId;
-use super::{ChatCore, ChatTimer};
+use super::{CoreTimer, ServerCore};
 use slab::Slab;
 use std::collections::VecDeque;
 
@@ -33,7 +33,7 @@ const LISTENS: u32 = 1 << 31;
 
 /// The stage of the watch over a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PushHookWatchStage {
+enum PushHookUserWatchStage {
     /// Its push waits until the timer fires.
     Waiting(TimerId),
     /// The push has waited long enough, and the mailbox must be counted. The number distinguishes
@@ -47,19 +47,19 @@ enum PushHookWatchStage {
 
 /// The watch over one user. The user counts as a reference.
 #[derive(Clone, Copy, Debug)]
-struct PushHookWatch {
+struct UserWatchedForPushHook {
     user: UserSlot,
     /// The `seq` of the push whose ack is awaited.
     seq: u64,
-    stage: PushHookWatchStage,
+    stage: PushHookUserWatchStage,
     /// The `seq` of the first push since the mailbox was last counted, and when it was taken.
     news: Option<(u64, u64)>,
 }
 
 /// All watches.
 #[derive(Debug)]
-pub(super) struct PushHookWatches {
-    watches: Slab<PushHookWatch>,
+pub(super) struct UsersWatchedForPushHook {
+    watches: Slab<UserWatchedForPushHook>,
     users_max: usize,
     /// For each slot of the table of users the slot of their watch, counted from 1, with
     /// [`LISTENS`]; or [`UNWATCHED`].
@@ -76,7 +76,7 @@ pub(super) struct PushHookWatches {
     missed: u64,
 }
 
-impl PushHookWatches {
+impl UsersWatchedForPushHook {
     /// `None` if there is no hook.
     pub(super) fn new(rules: &CoreSettings) -> Option<Box<Self>> {
         rules.push_hook.then(|| {
@@ -103,11 +103,11 @@ impl PushHookWatches {
         (entry != UNWATCHED).then(|| entry as usize - 1)
     }
 
-    fn get(&self, user: UserSlot) -> Option<&PushHookWatch> {
+    fn get(&self, user: UserSlot) -> Option<&UserWatchedForPushHook> {
         self.watches.get(self.place(user)?)
     }
 
-    fn get_mut(&mut self, user: UserSlot) -> Option<&mut PushHookWatch> {
+    fn get_mut(&mut self, user: UserSlot) -> Option<&mut UserWatchedForPushHook> {
         let place = self.place(user)?;
         self.watches.get_mut(place)
     }
@@ -116,7 +116,7 @@ impl PushHookWatches {
         self.watches.len() >= self.users_max
     }
 
-    fn insert(&mut self, watch: PushHookWatch) {
+    fn insert(&mut self, watch: UserWatchedForPushHook) {
         let slot = watch.user.slot();
         debug_assert!(self.place(watch.user).is_none(), "a user is watched once");
         if slot >= self.by_slot.len() {
@@ -126,7 +126,7 @@ impl PushHookWatches {
         self.by_slot[slot] = self.watches.insert(watch) as u32 + 1;
     }
 
-    fn remove(&mut self, user: UserSlot) -> Option<PushHookWatch> {
+    fn remove(&mut self, user: UserSlot) -> Option<UserWatchedForPushHook> {
         let place = self.place(user)?;
         self.by_slot[user.slot()] = UNWATCHED;
         self.watches.try_remove(place)
@@ -134,18 +134,18 @@ impl PushHookWatches {
 
     /// Moves a watch to another stage. While the push that it knows of waits, it need not be told
     /// of further ones.
-    fn enter(&mut self, user: UserSlot, stage: PushHookWatchStage) {
+    fn enter(&mut self, user: UserSlot, stage: PushHookUserWatchStage) {
         let Some(watch) = self.get_mut(user) else {
             debug_assert!(false, "only a watched user has a stage");
             return;
         };
         watch.stage = stage;
         let listens = match stage {
-            PushHookWatchStage::Waiting(_) | PushHookWatchStage::Due(_) => {
+            PushHookUserWatchStage::Waiting(_) | PushHookUserWatchStage::Due(_) => {
                 watch.news = None;
                 false
             }
-            PushHookWatchStage::Counting | PushHookWatchStage::Announced(_) => watch.news.is_none(),
+            PushHookUserWatchStage::Counting | PushHookUserWatchStage::Announced(_) => watch.news.is_none(),
         };
         if let Some(entry) = self.by_slot.get_mut(user.slot()) {
             *entry = *entry & !LISTENS | if listens { LISTENS } else { 0 };
@@ -155,7 +155,7 @@ impl PushHookWatches {
     /// Queues a user's mailbox to be counted.
     fn is_due(&mut self, user: UserSlot) {
         self.serial += 1;
-        self.enter(user, PushHookWatchStage::Due(self.serial));
+        self.enter(user, PushHookUserWatchStage::Due(self.serial));
         if self.due.len() >= 2 * self.watches.len() + COUNTING_MAX {
             let due = std::mem::take(&mut self.due);
             self.due = due.into_iter().filter(|&entry| self.is_valid(entry)).collect();
@@ -164,7 +164,7 @@ impl PushHookWatches {
     }
 
     fn is_valid(&self, (user, serial): (UserSlot, u64)) -> bool {
-        self.get(user).is_some_and(|watch| watch.stage == PushHookWatchStage::Due(serial))
+        self.get(user).is_some_and(|watch| watch.stage == PushHookUserWatchStage::Due(serial))
     }
 
     /// The next user whose mailbox is to be counted, with the `seq` of the push that waits.
@@ -181,7 +181,7 @@ impl PushHookWatches {
     /// The memory that it uses in bytes, without the users.
     pub(super) fn memory_bytes(&self) -> usize {
         const TIMER_BYTES: usize = 48;
-        self.watches.capacity() * (size_of::<PushHookWatch>() + TIMER_BYTES)
+        self.watches.capacity() * (size_of::<UserWatchedForPushHook>() + TIMER_BYTES)
             + self.by_slot.capacity() * size_of::<u32>()
             + self.due.capacity() * size_of::<(UserSlot, u64)>()
     }
@@ -202,11 +202,11 @@ impl PushHookWatches {
             assert_eq!(self.place(watch.user), Some(place));
             let listens = !self.knows(watch.user);
             match watch.stage {
-                PushHookWatchStage::Waiting(_) => assert!(!listens && watch.news.is_none()),
-                PushHookWatchStage::Due(serial) => {
+                PushHookUserWatchStage::Waiting(_) => assert!(!listens && watch.news.is_none()),
+                PushHookUserWatchStage::Due(serial) => {
                     assert!(!listens && watch.news.is_none() && self.due.contains(&(watch.user, serial)));
                 }
-                PushHookWatchStage::Counting | PushHookWatchStage::Announced(_) => {
+                PushHookUserWatchStage::Counting | PushHookUserWatchStage::Announced(_) => {
                     assert_eq!(listens, watch.news.is_none())
                 }
             }
@@ -216,7 +216,7 @@ impl PushHookWatches {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// The number of pushes to users who could not be watched, because `push_hook_users_max` others
     /// were.
     #[must_use]
@@ -256,16 +256,18 @@ impl ChatCore {
             hook.missed += 1;
             return;
         }
-        let stage = PushHookWatchStage::Waiting(self.wheel.insert(due_ms, ChatTimer::PushHook(user)));
-        hook.insert(PushHookWatch { user, seq, stage, news: None });
+        let stage = PushHookUserWatchStage::Waiting(self.wheel.insert(due_ms, CoreTimer::PushHook(user)));
+        hook.insert(UserWatchedForPushHook { user, seq, stage, news: None });
         self.users.retain(user);
     }
 
     fn unwatch(&mut self, user: UserSlot) {
         let Some(watch) = self.push_hook.as_mut().and_then(|hook| hook.remove(user)) else { return };
         match watch.stage {
-            PushHookWatchStage::Waiting(timer) | PushHookWatchStage::Announced(timer) => _ = self.wheel.cancel(timer),
-            PushHookWatchStage::Due(_) | PushHookWatchStage::Counting => {}
+            PushHookUserWatchStage::Waiting(timer) | PushHookUserWatchStage::Announced(timer) => {
+                _ = self.wheel.cancel(timer)
+            }
+            PushHookUserWatchStage::Due(_) | PushHookUserWatchStage::Counting => {}
         }
         self.users.release(user);
     }
@@ -275,7 +277,7 @@ impl ChatCore {
         let Some(hook) = &mut self.push_hook else { return };
         if let Some(watch) = hook.get_mut(user) {
             watch.seq = seq;
-            hook.enter(user, PushHookWatchStage::Waiting(self.wheel.insert(due_ms, ChatTimer::PushHook(user))));
+            hook.enter(user, PushHookUserWatchStage::Waiting(self.wheel.insert(due_ms, CoreTimer::PushHook(user))));
         }
     }
 
@@ -307,7 +309,7 @@ impl ChatCore {
     /// next push.
     pub(super) fn watch_who_leaves(&mut self, user: UserSlot) {
         let Some(hook) = &self.push_hook else { return };
-        let waits = hook.get(user).is_some_and(|watch| matches!(watch.stage, PushHookWatchStage::Waiting(_)));
+        let waits = hook.get(user).is_some_and(|watch| matches!(watch.stage, PushHookUserWatchStage::Waiting(_)));
         if waits && self.oldest_to(user).is_none() {
             self.unwatch(user);
         }
@@ -332,11 +334,13 @@ impl ChatCore {
         match watch.stage {
             _ if self.stopping => self.unwatch(user),
             // The ack may be among the input that is still to be read.
-            PushHookWatchStage::Waiting(_) if !is_input_read => self.watch_on(user, watch.seq, later_ms),
-            PushHookWatchStage::Announced(_) if !is_input_read => self.pause_until(user, later_ms),
-            PushHookWatchStage::Waiting(_) => self.look_whether_it_waits(user, out),
-            PushHookWatchStage::Announced(_) => self.watch_on_if_news(user, out),
-            PushHookWatchStage::Due(_) | PushHookWatchStage::Counting => debug_assert!(false, "it has no timer"),
+            PushHookUserWatchStage::Waiting(_) if !is_input_read => self.watch_on(user, watch.seq, later_ms),
+            PushHookUserWatchStage::Announced(_) if !is_input_read => self.pause_until(user, later_ms),
+            PushHookUserWatchStage::Waiting(_) => self.look_whether_it_waits(user, out),
+            PushHookUserWatchStage::Announced(_) => self.watch_on_if_news(user, out),
+            PushHookUserWatchStage::Due(_) | PushHookUserWatchStage::Counting => {
+                debug_assert!(false, "it has no timer")
+            }
         }
     }
 
@@ -385,7 +389,7 @@ impl ChatCore {
 
     fn pause_until(&mut self, user: UserSlot, until_ms: u64) {
         if let Some(hook) = &mut self.push_hook {
-            hook.enter(user, PushHookWatchStage::Announced(self.wheel.insert(until_ms, ChatTimer::PushHook(user))));
+            hook.enter(user, PushHookUserWatchStage::Announced(self.wheel.insert(until_ms, CoreTimer::PushHook(user))));
         }
     }
 
@@ -400,7 +404,7 @@ impl ChatCore {
         while let Some((user, seq)) = self.push_hook.as_mut().and_then(|hook| hook.next_to_count()) {
             if let Some(hook) = &mut self.push_hook {
                 hook.counting += 1;
-                hook.enter(user, PushHookWatchStage::Counting);
+                hook.enter(user, PushHookUserWatchStage::Counting);
             }
             self.users.retain(user);
             let job = Job::LoadPage {
@@ -428,7 +432,7 @@ impl ChatCore {
         let Some(hook) = &mut self.push_hook else { return false };
         debug_assert!(hook.counting > 0, "each is counted once");
         hook.counting = hook.counting.saturating_sub(1);
-        hook.get(user).is_some_and(|watch| watch.stage == PushHookWatchStage::Counting && watch.seq == seq)
+        hook.get(user).is_some_and(|watch| watch.stage == PushHookUserWatchStage::Counting && watch.seq == seq)
     }
 
     /// The first page of waiting pushes was read for a user who was away at that time.
@@ -489,7 +493,7 @@ impl ChatCore {
                         hook.is_due(user);
                     }
                     if !std::mem::replace(&mut hook.rests, true) {
-                        self.wheel.insert(self.now.mono_ms + REST_MS, ChatTimer::Counting);
+                        self.wheel.insert(self.now.mono_ms + REST_MS, CoreTimer::Counting);
                     }
                 }
             }

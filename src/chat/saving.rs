@@ -3,20 +3,20 @@
 
 use super::answer::{BUSY, ErrorReply, FULL, UNAVAILABLE, fault_of};
 use super::contract::{CoreAction, Job, JobOutcome};
-use super::deliveries::{Delivery, PushSaveState};
+use super::deliveries::{Delivery, DeliverySaveState};
 use super::ids::DeliveryRef;
 use super::job::JobPurpose;
-use super::{ChatCore, ChatTimer, CoreAnswerDeadline};
+use super::{CoreTimer, PendingReplyDeadline, ServerCore};
 
 /// The pause before a failed save is tried again.
 const RETRY_MS: u64 = 1_000;
 
-impl ChatCore {
+impl ServerCore {
     /// Saves it unless it is acked in time.
     pub(super) fn save_later(&mut self, delivery: DeliveryRef) {
         let deliveries = &self.deliveries;
         self.save_delay.push(self.now.mono_ms + self.rules.save_after_ms, delivery, |delivery| {
-            deliveries.get(delivery).is_some_and(|found| found.save_state == PushSaveState::None)
+            deliveries.get(delivery).is_some_and(|found| found.save_state == DeliverySaveState::None)
         });
     }
 
@@ -24,18 +24,18 @@ impl ChatCore {
     #[inline(never)]
     pub(super) fn save_if_unsaved(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         let unsaved = |found: &&mut Delivery| match found.save_state {
-            PushSaveState::None | PushSaveState::Failed | PushSaveState::Full => true,
+            DeliverySaveState::None | DeliverySaveState::Failed | DeliverySaveState::Full => true,
             // If the sender has sent it again, it comes after all messages until now.
-            PushSaveState::FailedAfterHandOver => found.waits(),
-            PushSaveState::InFlight | PushSaveState::Done | PushSaveState::Foreign => false,
+            DeliverySaveState::FailedAfterHandOver => found.waits(),
+            DeliverySaveState::InFlight | DeliverySaveState::Done | DeliverySaveState::Foreign => false,
         };
         let Some(found) = self.deliveries.get_mut(delivery).filter(unsaved) else {
             return;
         };
-        let before = std::mem::replace(&mut found.save_state, PushSaveState::InFlight);
+        let before = std::mem::replace(&mut found.save_state, DeliverySaveState::InFlight);
         let (push, waiter) = (found.push_to(&self.users.get(found.receiver).name), found.waiter);
-        if let Some(waiter) = waiter.filter(|_| before == PushSaveState::None) {
-            self.queue_answer_deadline(waiter.due_ms, CoreAnswerDeadline::Push(delivery));
+        if let Some(waiter) = waiter.filter(|_| before == DeliverySaveState::None) {
+            self.queue_answer_deadline(waiter.due_ms, PendingReplyDeadline::Push(delivery));
         }
         self.uncount_delivery_load(delivery, out);
         if self.submit(Job::SavePush { push }, JobPurpose::Save(delivery), out).is_err() {
@@ -51,7 +51,7 @@ impl ChatCore {
         };
         match outcome {
             JobOutcome::Saved => {
-                found.save_state = PushSaveState::Done;
+                found.save_state = DeliverySaveState::Done;
                 let listed = found.is_listed;
                 self.mark_durable(delivery, out);
                 if !listed {
@@ -62,7 +62,7 @@ impl ChatCore {
             // retried. Until it is deleted, nothing may be promised.
             JobOutcome::Duplicate if self.failed_push_deletions.is_empty() => {
                 // The first message is in the store and will be delivered; this one will not.
-                found.save_state = PushSaveState::Done;
+                found.save_state = DeliverySaveState::Done;
                 let receiver = found.receiver;
                 self.mark_durable(delivery, out);
                 let listed = self.remove_from_list(delivery);
@@ -74,7 +74,7 @@ impl ChatCore {
             JobOutcome::Cluster(outcome) => self.on_saved_in_cluster(delivery, outcome, out),
             // An ack may still remove it from the list, but only the receiver can make room:
             // waiters are told at once.
-            JobOutcome::Full(_) => self.on_save_failed(delivery, PushSaveState::Full, FULL, out),
+            JobOutcome::Full(_) => self.on_save_failed(delivery, DeliverySaveState::Full, FULL, out),
             // A retry would not help, so waiters are told now.
             JobOutcome::Refused | JobOutcome::TooLarge => self.save_failed(delivery, fault_of(outcome), out),
             _ if !self.stopping && self.may_be_acked(delivery) => self.save_again_later(delivery, out),
@@ -94,10 +94,10 @@ impl ChatCore {
     /// Waiters go on waiting until their deadline: for the ack, or until the store works again.
     fn save_again_later(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         if let Some(found) = self.deliveries.get_mut(delivery) {
-            found.save_state = PushSaveState::Failed;
+            found.save_state = DeliverySaveState::Failed;
         }
         if self.to_save.is_empty() {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Saves);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, CoreTimer::Saves);
         }
         self.to_save.push(delivery);
         self.count_delivery_load(delivery, out);
@@ -108,7 +108,7 @@ impl ChatCore {
             if self
                 .deliveries
                 .get(delivery)
-                .is_some_and(|found| found.save_state == PushSaveState::Failed && found.waits())
+                .is_some_and(|found| found.save_state == DeliverySaveState::Failed && found.waits())
             {
                 self.save_if_unsaved(delivery, out);
             }
@@ -116,19 +116,19 @@ impl ChatCore {
     }
 
     fn save_failed(&mut self, delivery: DeliveryRef, fault: ErrorReply, out: &mut Vec<CoreAction>) {
-        self.on_save_failed(delivery, PushSaveState::Failed, fault, out);
+        self.on_save_failed(delivery, DeliverySaveState::Failed, fault, out);
     }
 
     fn on_save_failed(
         &mut self,
         delivery: DeliveryRef,
-        save: PushSaveState,
+        save: DeliverySaveState,
         fault: ErrorReply,
         out: &mut Vec<CoreAction>,
     ) {
         let is_handed_over = self.keep_refused(delivery);
         if let Some(found) = self.deliveries.get_mut(delivery) {
-            found.save_state = if is_handed_over { PushSaveState::FailedAfterHandOver } else { save };
+            found.save_state = if is_handed_over { DeliverySaveState::FailedAfterHandOver } else { save };
             if self.cluster.is_some() && !is_handed_over && !self.users.is_here(found.receiver) {
                 // Another node may have read later messages of this sender already: a refused one
                 // may not follow them.

@@ -1,6 +1,6 @@
 //! Log events that several modules report.
 
-use super::ChatCore;
+use super::ServerCore;
 use super::answer::{BUSY, CROWDED, DAMAGED, ErrorReply, LARGER_THAN_ROWS, LATE, NO_HASHING, REFUSED, UNAVAILABLE};
 use super::answer::{STOPPING, TOO_FAST, TOO_FAST_CLOSED, pauses_input};
 use super::contract::{
@@ -48,7 +48,7 @@ fn kind_of(purpose: &JobPurpose) -> LogEventJobKind {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// The totals of messages so far.
     #[must_use]
     pub fn totals(&self) -> MessageTotals {

@@ -2,9 +2,9 @@
 
 use super::answer::STOPPING;
 use super::contract::{ConnId, CoreAction, CoreCloseCause, JobTicket};
-use super::{ChatCore, ChatTimer};
+use super::{CoreTimer, ServerCore};
 
-impl ChatCore {
+impl ServerCore {
     #[inline(never)]
     pub(super) fn shut_down(&mut self, out: &mut Vec<CoreAction>) {
         if std::mem::replace(&mut self.stopping, true) {
@@ -15,7 +15,7 @@ impl ChatCore {
             self.save_if_unsaved(delivery, out);
         }
         self.cut_off_admin(out);
-        self.wheel.insert(self.now.mono_ms + self.rules.stop_wait_ms, ChatTimer::Stop);
+        self.wheel.insert(self.now.mono_ms + self.rules.stop_wait_ms, CoreTimer::Stop);
     }
 
     #[inline(never)]

@@ -1,10 +1,10 @@
 //! Friends, profiles and the account itself.
 
 use super::error::{ClientEndReason, Error};
-use super::frames::{ClientMachineRequestAnswer, ClientRequestFrame};
-use super::machine::ClientMachineOrder;
+use super::frames::{ClientMachineRequestAnswer, OutgoingClientRequestFrame};
+use super::machine::ProgramOrderToClientMachine;
 use super::options::ClientPassword;
-use super::profile::{Profile, Roster};
+use super::profile::{ClientRoster, UserProfile};
 use super::push::Push;
 use super::{Client, new_id};
 use crate::protocol::push::PushKind;
@@ -18,7 +18,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`]: NO_SUCH_USER, for example.
     pub fn ask_friend(&self, name: &str, words: &str) -> Result<u64, Error> {
-        self.ask(ClientRequestFrame::friend("1", &new_id()?, self.user(), name, words))?.time()
+        self.ask(OutgoingClientRequestFrame::friend("1", &new_id()?, self.user(), name, words))?.time()
     }
 
     /// Accepts a friend request: a push of the kind [`PushKind::FriendRequest`].
@@ -51,7 +51,7 @@ impl Client {
     /// As [`Client::accept`].
     pub fn answer_request(&self, accept: bool, message_id: &str, from: &str, words: &str) -> Result<u64, Error> {
         let kind = if accept { "2" } else { "3" };
-        self.ask(ClientRequestFrame::friend(kind, message_id, from, self.user(), words))?.time()
+        self.ask(OutgoingClientRequestFrame::friend(kind, message_id, from, self.user(), words))?.time()
     }
 
     /// Ends a friendship, or withdraws a friend request that is pending. The server does not notify
@@ -60,15 +60,15 @@ impl Client {
     /// # Errors
     /// The errors of every request.
     pub fn end_friendship(&self, name: &str) -> Result<u64, Error> {
-        self.ask(ClientRequestFrame::friend("4", &new_id()?, self.user(), name, ""))?.time()
+        self.ask(OutgoingClientRequestFrame::friend("4", &new_id()?, self.user(), name, ""))?.time()
     }
 
     /// The profile of any user; `None` if there is no such user.
     ///
     /// # Errors
     /// The errors of every request.
-    pub fn profile(&self, name: &str) -> Result<Option<Profile>, Error> {
-        match self.ask(ClientRequestFrame::get_user(&new_id()?, name))? {
+    pub fn profile(&self, name: &str) -> Result<Option<UserProfile>, Error> {
+        match self.ask(OutgoingClientRequestFrame::get_user(&new_id()?, name))? {
             ClientMachineRequestAnswer::Profile(profile) => Ok(profile),
             other => Err(other.bad()),
         }
@@ -80,7 +80,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`]: BAD_FIELD if a text is too long.
     pub fn change_profile(&self, change: &ProfileChange) -> Result<(), Error> {
-        self.ask(ClientRequestFrame::word("PROFILE", &new_id()?, &change.json()))?.word("changed")
+        self.ask(OutgoingClientRequestFrame::word("PROFILE", &new_id()?, &change.json()))?.word("changed")
     }
 
     /// Returns the friends, and the pending requests in both directions. With `watch`,
@@ -89,14 +89,14 @@ impl Client {
     ///
     /// # Errors
     /// The errors of every request; UNKNOWN_TYPE if the server is too old to have this request.
-    pub fn roster(&self, watch: bool) -> Result<Roster, Error> {
+    pub fn roster(&self, watch: bool) -> Result<ClientRoster, Error> {
         if watch {
-            self.order(ClientMachineOrder::Watch);
+            self.order(ProgramOrderToClientMachine::Watch);
         }
-        let mut whole = Roster::default();
+        let mut whole = ClientRoster::default();
         for _ in 0..PAGES_MAX {
             let after = whole.friends.last().map(|friend| friend.user_name.clone());
-            let page = match self.ask(ClientRequestFrame::roster(&new_id()?, after.as_deref(), watch))? {
+            let page = match self.ask(OutgoingClientRequestFrame::roster(&new_id()?, after.as_deref(), watch))? {
                 ClientMachineRequestAnswer::Roster(page) => page,
                 other => return Err(other.bad()),
             };
@@ -118,17 +118,17 @@ impl Client {
     pub fn change_password(&self, old: &str, new: &str) -> Result<(), Error> {
         let hash = |password: &str| super::hash_value(self.user(), password);
         let (old, new) = (hash(old), hash(new));
-        self.order(ClientMachineOrder::Password(ClientPassword::Hash(new.clone())));
+        self.order(ProgramOrderToClientMachine::Password(ClientPassword::Hash(new.clone())));
         let content = serde_json::json!({"old": old, "new": new});
         let result = self
-            .ask(ClientRequestFrame::word("PASSWORD", &new_id()?, &content).not_repeatable())
+            .ask(OutgoingClientRequestFrame::word("PASSWORD", &new_id()?, &content).not_repeatable())
             .and_then(|it| it.word("changed"));
         match &result {
-            Ok(()) => self.order(ClientMachineOrder::PasswordChanged(true)),
+            Ok(()) => self.order(ProgramOrderToClientMachine::PasswordChanged(true)),
             // The change may have been made, or may still be made: the next log-in tries both
             // passwords.
             Err(error) if error.may_have_been_executed() => {}
-            Err(_) => self.order(ClientMachineOrder::PasswordChanged(false)),
+            Err(_) => self.order(ProgramOrderToClientMachine::PasswordChanged(false)),
         }
         result
     }
@@ -159,7 +159,7 @@ impl Client {
     }
 
     fn blocks(&self, content: &serde_json::Value) -> Result<Vec<String>, Error> {
-        match self.ask(ClientRequestFrame::word("BLOCK", &new_id()?, content))? {
+        match self.ask(OutgoingClientRequestFrame::word("BLOCK", &new_id()?, content))? {
             ClientMachineRequestAnswer::Blocked(names) => Ok(names),
             other => Err(other.bad()),
         }
@@ -174,8 +174,9 @@ impl Client {
     pub fn delete_account(&self, password: &str) -> Result<(), Error> {
         let pass = super::hash_value(self.user(), password);
         let content = serde_json::json!({"want": "delete", "PASS": pass});
-        self.ask(ClientRequestFrame::word("ACCOUNT", &new_id()?, &content).not_repeatable())?.word("deleted")?;
-        self.order(ClientMachineOrder::End(ClientEndReason::Deleted));
+        self.ask(OutgoingClientRequestFrame::word("ACCOUNT", &new_id()?, &content).not_repeatable())?
+            .word("deleted")?;
+        self.order(ProgramOrderToClientMachine::End(ClientEndReason::Deleted));
         Ok(())
     }
 
@@ -185,8 +186,8 @@ impl Client {
     /// # Errors
     /// The errors of every request; the client stays open in this case.
     pub fn log_out(self) -> Result<(), Error> {
-        self.order(ClientMachineOrder::RemoveToken);
-        self.ask(ClientRequestFrame::word("TOKEN", &new_id()?, &serde_json::json!({"want": "revoke"})))?
+        self.order(ProgramOrderToClientMachine::RemoveToken);
+        self.ask(OutgoingClientRequestFrame::word("TOKEN", &new_id()?, &serde_json::json!({"want": "revoke"})))?
             .word("revoked")?;
         self.close();
         Ok(())

@@ -4,10 +4,10 @@
 use super::connection_state::ConnectionToServerState;
 use super::error::{ClientEndReason, Error};
 use super::frames::{self, ServerFrame};
-use super::link::{SOCKET, ServerLink, ServerLinkReadResult};
+use super::link::{ClientTransport, ClientTransportReadResult, SOCKET};
 use super::machine::{
-    ClientCredentialChoice, ClientMachine, ClientMachineInput, ClientMachineOrder, ClientMachineOutput,
-    ClientMachineSettings, ClientMachineTicket,
+    ClientCredentialChoice, ClientMachine, ClientMachineInput, ClientMachineOutput, ClientMachineSettings,
+    ClientMachineTicket, ProgramOrderToClientMachine,
 };
 use super::options::{ClientOptions, ClientPassword};
 use super::shared::{ClientRequestAnswerSender, ClientShared, ClientThreadCommand, EndClientOnDrop};
@@ -32,7 +32,7 @@ struct ClientDriver {
     shared: Arc<ClientShared>,
     poll: Poll,
     machine: ClientMachine,
-    link: Option<ServerLink>,
+    link: Option<ClientTransport>,
     /// The socket may have more bytes to read.
     readable: bool,
     target: ServerAddress,
@@ -114,9 +114,9 @@ impl ClientDriver {
                 if error.kind() == std::io::ErrorKind::Interrupted {
                     continue;
                 }
-                self.handle_input(ClientMachineInput::Order(ClientMachineOrder::End(ClientEndReason::Fault(format!(
-                    "no poll: {error}"
-                )))));
+                self.handle_input(ClientMachineInput::Order(ProgramOrderToClientMachine::End(ClientEndReason::Fault(
+                    format!("no poll: {error}"),
+                ))));
             }
             self.readable |= events.iter().any(|event| event.token() == SOCKET);
         }
@@ -151,7 +151,7 @@ impl ClientDriver {
                 self.machine.handle(now, ClientMachineInput::Begin(self.last_ticket, request));
             }
             ClientThreadCommand::Order(order) => {
-                if let ClientMachineOrder::Password(password) = &order {
+                if let ProgramOrderToClientMachine::Password(password) = &order {
                     self.new_password = password.clone();
                 }
                 self.machine.handle(now, ClientMachineInput::Order(order));
@@ -225,7 +225,7 @@ impl ClientDriver {
     }
 
     fn connect(&mut self) {
-        match ServerLink::open(&self.target, self.tls.as_ref(), self.connect_limit, self.answer_bytes_max) {
+        match ClientTransport::open(&self.target, self.tls.as_ref(), self.connect_limit, self.answer_bytes_max) {
             Ok(mut link) => match link.register(self.poll.registry()) {
                 Ok(()) => {
                     (self.link, self.readable) = (Some(link), true);
@@ -298,9 +298,9 @@ impl ClientDriver {
         let Some(link) = &mut self.link else { return };
         let progress = link.read(&mut frames);
         match &progress {
-            ServerLinkReadResult::Some => self.handle_input(ClientMachineInput::Bytes),
-            ServerLinkReadResult::Nothing => self.readable = false,
-            ServerLinkReadResult::Over(_) => {}
+            ClientTransportReadResult::Some => self.handle_input(ClientMachineInput::Bytes),
+            ClientTransportReadResult::Nothing => self.readable = false,
+            ClientTransportReadResult::Over(_) => {}
         }
         for text in frames {
             // A frame may have ended the connection; all frames that came after it on that
@@ -314,7 +314,7 @@ impl ClientDriver {
                 frame => self.handle_input(frame.map_or(ClientMachineInput::Garbage, ClientMachineInput::Frame)),
             }
         }
-        if let ServerLinkReadResult::Over(why) = progress
+        if let ClientTransportReadResult::Over(why) = progress
             && self.link.is_some()
         {
             self.on_link_lost(why);

@@ -2,7 +2,7 @@
 //! frames of the server.
 
 use super::error::{Error, ServerRefusal};
-use super::profile::{Profile, Roster};
+use super::profile::{ClientRoster, UserProfile};
 use super::push::Push;
 use crate::protocol::field::USER_NAME_CHARS_MAX;
 use crate::protocol::push::PushKind;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// A request in the form in which it is written, and written again after a reconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientRequestFrame {
+pub(super) struct OutgoingClientRequestFrame {
     /// The request's `MID`, or its `messageId`.
     pub(super) id: String,
     /// The TYPE of its answer.
@@ -23,7 +23,7 @@ pub(super) struct ClientRequestFrame {
     pub(super) retry_when_limited: bool,
 }
 
-impl ClientRequestFrame {
+impl OutgoingClientRequestFrame {
     fn new(id: &str, answer: &'static str, envelope: &Value) -> Self {
         let (id, envelope) = (id.to_owned(), envelope.to_string());
         Self { id, answer, envelope, is_repeatable: true, retry_when_limited: false }
@@ -74,7 +74,7 @@ impl ClientRequestFrame {
     }
 }
 
-pub(super) fn sign_up(id: &str, profile: &Profile, hash: &str) -> String {
+pub(super) fn sign_up(id: &str, profile: &UserProfile, hash: &str) -> String {
     let mut content = serde_json::to_value(profile).unwrap_or_default();
     content["hashValue"] = hash.into();
     json!({"TYPE": "1", "MID": id, "CONTENT": content}).to_string()
@@ -167,8 +167,8 @@ pub(super) enum ClientMachineRequestAnswer {
     Taken,
     /// RE_FRI_REQ.
     Time(u64),
-    Profile(Option<Profile>),
-    Roster(Roster),
+    Profile(Option<UserProfile>),
+    Roster(ClientRoster),
     Blocked(Vec<String>),
     Text(String),
 }
@@ -185,7 +185,7 @@ impl ClientMachineRequestAnswer {
             "RE_GETUSER_FAILED" => Ok(Self::Profile(None)),
             "RE_ROSTER" => parse_object(content).map(Self::Roster).ok_or_else(bad),
             "RE_BLOCK" => {
-                let blocked = parse_object::<BlockedListAnswer>(content).ok_or_else(bad)?;
+                let blocked = parse_object::<ClientBlockedListAnswer>(content).ok_or_else(bad)?;
                 Ok(Self::Blocked(blocked.blocked))
             }
             _ => Ok(Self::Text(text()?.to_owned())),
@@ -213,7 +213,7 @@ impl ClientMachineRequestAnswer {
 }
 
 #[derive(serde::Deserialize)]
-struct BlockedListAnswer {
+struct ClientBlockedListAnswer {
     blocked: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
 //! One connection to a server: raw or WebSocket, with or without TLS. It blocks only while it is
-//! being established, and in [`ServerLink::finish`]. It uses no more memory than one
+//! being established, and in [`ClientTransport::finish`]. It uses no more memory than one
 //! frame needs, for any bytes from the server.
 
 use super::target::ServerAddress;
@@ -31,7 +31,7 @@ enum ClientFraming {
 }
 
 /// The result of one read.
-pub(super) enum ServerLinkReadResult {
+pub(super) enum ClientTransportReadResult {
     /// There may be more to read.
     Some,
     /// There is nothing to read at present.
@@ -40,7 +40,7 @@ pub(super) enum ServerLinkReadResult {
     Over(String),
 }
 
-pub(super) struct ServerLink {
+pub(super) struct ClientTransport {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
     wire: ClientFraming,
@@ -51,7 +51,7 @@ pub(super) struct ServerLink {
     masks: Vec<[u8; 4]>,
 }
 
-impl ServerLink {
+impl ClientTransport {
     /// Connects within the limit.
     pub(super) fn open(
         target: &ServerAddress,
@@ -119,21 +119,21 @@ impl ServerLink {
     }
 
     /// Reads once, and appends the complete frames to `frames`.
-    pub(super) fn read(&mut self, frames: &mut Vec<String>) -> ServerLinkReadResult {
+    pub(super) fn read(&mut self, frames: &mut Vec<String>) -> ClientTransportReadResult {
         let mut buffer = [0; READ_BYTES];
         let read = match &mut self.tls {
             None => self.socket.read(&mut buffer),
             Some(session) => read_tls(&mut self.socket, session, &mut buffer),
         };
         match read {
-            Ok(0) => ServerLinkReadResult::Over("the server closed the connection".to_owned()),
+            Ok(0) => ClientTransportReadResult::Over("the server closed the connection".to_owned()),
             Ok(count) => match self.take(&mut buffer[..count], frames) {
-                Ok(()) => ServerLinkReadResult::Some,
-                Err(why) => ServerLinkReadResult::Over(why),
+                Ok(()) => ClientTransportReadResult::Some,
+                Err(why) => ClientTransportReadResult::Over(why),
             },
-            Err(error) if error.kind() == ErrorKind::WouldBlock => ServerLinkReadResult::Nothing,
-            Err(error) if error.kind() == ErrorKind::Interrupted => ServerLinkReadResult::Some,
-            Err(error) => ServerLinkReadResult::Over(error.to_string()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ClientTransportReadResult::Nothing,
+            Err(error) if error.kind() == ErrorKind::Interrupted => ClientTransportReadResult::Some,
+            Err(error) => ClientTransportReadResult::Over(error.to_string()),
         }
     }
 

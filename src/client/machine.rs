@@ -10,7 +10,7 @@ mod tests;
 use super::backoff::{Backoff, Jitter};
 use super::connection_state::ConnectionToServerState;
 use super::error::{ClientEndReason, Error, ServerRefusal};
-use super::frames::{self, ClientMachineRequestAnswer, ClientRequestFrame, ServerFrame};
+use super::frames::{self, ClientMachineRequestAnswer, OutgoingClientRequestFrame, ServerFrame};
 use super::options::{ClientOptions, ClientPassword};
 use super::push::{Push, PushDedupKey};
 use super::seen::SeenPushes;
@@ -30,7 +30,7 @@ pub(super) type ClientMachineTicket = u64;
 
 /// An order of the program, besides requests.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum ClientMachineOrder {
+pub(super) enum ProgramOrderToClientMachine {
     /// Ask for presence after every log-in.
     Watch,
     /// The password is about to be changed: from now on this other password may be the valid one.
@@ -62,8 +62,8 @@ pub(super) enum ClientMachineInput {
     Garbage,
     /// Bytes have arrived, whatever they are.
     Bytes,
-    Begin(ClientMachineTicket, ClientRequestFrame),
-    Order(ClientMachineOrder),
+    Begin(ClientMachineTicket, OutgoingClientRequestFrame),
+    Order(ProgramOrderToClientMachine),
     /// The program has finished with a push, and wants it acked or not.
     DoneWith {
         key: PushDedupKey,
@@ -331,11 +331,11 @@ impl ClientMachine {
         self.out.push(ClientMachineOutput::Connection(ConnectionToServerState::Ended(end)));
     }
 
-    fn order(&mut self, now: u64, order: ClientMachineOrder) {
+    fn order(&mut self, now: u64, order: ProgramOrderToClientMachine) {
         match order {
-            ClientMachineOrder::Watch => self.watch = true,
-            ClientMachineOrder::Password(_) => self.has_new_password = true,
-            ClientMachineOrder::PasswordChanged(done) => {
+            ProgramOrderToClientMachine::Watch => self.watch = true,
+            ProgramOrderToClientMachine::Password(_) => self.has_new_password = true,
+            ProgramOrderToClientMachine::PasswordChanged(done) => {
                 self.has_new_password = false;
                 self.out.push(ClientMachineOutput::PasswordIs(if done {
                     ClientCredentialChoice::NewPassword
@@ -349,11 +349,11 @@ impl ClientMachine {
                     self.ask_for_token(now);
                 }
             }
-            ClientMachineOrder::RemoveToken => {
+            ProgramOrderToClientMachine::RemoveToken => {
                 (self.has_token, self.wants_token) = (false, false);
                 self.out.push(ClientMachineOutput::RemoveToken);
             }
-            ClientMachineOrder::End(end) => self.end(end),
+            ProgramOrderToClientMachine::End(end) => self.end(end),
         }
     }
 

@@ -66,13 +66,13 @@ pub use delivery::{ClientEvent, ReceivedPush};
 pub use error::{ClientEndReason, Error, RecommendedAction, ServerRefusal};
 pub use options::ClientOptions;
 pub use password_hash::hash_value;
-pub use profile::{Friend, Profile, Roster, RosterPendingRequest};
+pub use profile::{ClientRoster, ClientRosterFriend, ClientRosterFriendRequest, UserProfile};
 pub use push::Push;
 pub use sign_up::sign_up;
 pub use token::{ResumeTokenFile, ResumeTokenStore, write_private};
 
-use frames::{ClientMachineRequestAnswer, ClientRequestFrame};
-use machine::ClientMachineOrder;
+use frames::{ClientMachineRequestAnswer, OutgoingClientRequestFrame};
+use machine::ProgramOrderToClientMachine;
 use shared::{ClientShared, EndClientOnDrop};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -171,7 +171,7 @@ impl Client {
     /// # Errors
     /// As [`Client::begin_send`].
     pub fn begin_send_with_id(&self, id: &str, receiver: &str, text: &str) -> Result<PendingSend, Error> {
-        let request = ClientRequestFrame::message(id, self.user(), receiver, text);
+        let request = OutgoingClientRequestFrame::message(id, self.user(), receiver, text);
         Ok(PendingSend { id: id.to_owned(), answer: self.begin(request)?, until: self.until() })
     }
 
@@ -221,17 +221,20 @@ impl Client {
         Instant::now() + self.shared.request_limit + Duration::from_secs(30)
     }
 
-    fn begin(&self, request: ClientRequestFrame) -> Result<Receiver<Result<ClientMachineRequestAnswer, Error>>, Error> {
+    fn begin(
+        &self,
+        request: OutgoingClientRequestFrame,
+    ) -> Result<Receiver<Result<ClientMachineRequestAnswer, Error>>, Error> {
         self.shared.begin(request)
     }
 
     /// Sends one request and waits for its answer.
-    fn ask(&self, request: ClientRequestFrame) -> Result<ClientMachineRequestAnswer, Error> {
+    fn ask(&self, request: OutgoingClientRequestFrame) -> Result<ClientMachineRequestAnswer, Error> {
         let until = self.until();
         wait_for(&self.begin(request)?, until)
     }
 
-    fn order(&self, order: ClientMachineOrder) {
+    fn order(&self, order: ProgramOrderToClientMachine) {
         self.shared.send_order(order);
     }
 }

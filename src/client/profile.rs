@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// The profile of a user. Every user who is logged in can read every profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Profile {
+pub struct UserProfile {
     /// The user's name, as they log in.
     pub user_name: String,
     /// The e-mail address; empty if the server does not show it.
@@ -25,7 +25,7 @@ pub struct Profile {
 /// A friend in the roster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Friend {
+pub struct ClientRosterFriend {
     /// The friend's name.
     pub user_name: String,
     /// The name to show.
@@ -39,7 +39,7 @@ pub struct Friend {
 /// A friend request that is pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct RosterPendingRequest {
+pub struct ClientRosterFriendRequest {
     /// The other user: the one who asked, or the one who was asked.
     pub user_name: String,
     /// The id of the request.
@@ -62,17 +62,17 @@ fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error
 /// direction).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Roster {
+pub struct ClientRoster {
     /// The friends.
-    pub friends: Vec<Friend>,
+    pub friends: Vec<ClientRosterFriend>,
     /// Requests of others to this user.
-    pub incoming: Vec<RosterPendingRequest>,
+    pub incoming: Vec<ClientRosterFriendRequest>,
     /// This user's own requests.
-    pub outgoing: Vec<RosterPendingRequest>,
+    pub outgoing: Vec<ClientRosterFriendRequest>,
     pub(super) more: bool,
 }
 
-impl Roster {
+impl ClientRoster {
     /// Appends the next page.
     pub(super) fn add(&mut self, page: Self) {
         self.friends.extend(page.friends);

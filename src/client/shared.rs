@@ -3,8 +3,8 @@
 
 use super::connection_state::ConnectionToServerState;
 use super::error::{ClientEndReason, Error};
-use super::frames::{ClientMachineRequestAnswer, ClientRequestFrame};
-use super::machine::ClientMachineOrder;
+use super::frames::{ClientMachineRequestAnswer, OutgoingClientRequestFrame};
+use super::machine::ProgramOrderToClientMachine;
 use super::options::ClientOptions;
 use super::push::{Push, PushDedupKey};
 use mio::Waker;
@@ -19,8 +19,8 @@ const PRESENCE_MAX: usize = 10_000;
 pub(super) type ClientRequestAnswerSender = SyncSender<Result<ClientMachineRequestAnswer, Error>>;
 
 pub(super) enum ClientThreadCommand {
-    Begin(ClientRequestFrame, ClientRequestAnswerSender),
-    Order(ClientMachineOrder),
+    Begin(OutgoingClientRequestFrame, ClientRequestAnswerSender),
+    Order(ProgramOrderToClientMachine),
     DoneWith { key: PushDedupKey, message_id: String, sender: String, acked: bool },
 }
 
@@ -99,7 +99,7 @@ impl ClientShared {
     /// Hands a request to the client's thread; the answer comes later.
     pub(super) fn begin(
         &self,
-        request: ClientRequestFrame,
+        request: OutgoingClientRequestFrame,
     ) -> Result<Receiver<Result<ClientMachineRequestAnswer, Error>>, Error> {
         let bytes = request.envelope.len();
         if bytes > self.frame_bytes_max {
@@ -122,7 +122,7 @@ impl ClientShared {
         self.ended().map_or(Ok(answer), |end| Err(Error::Ended(end)))
     }
 
-    pub(super) fn send_order(&self, order: ClientMachineOrder) {
+    pub(super) fn send_order(&self, order: ProgramOrderToClientMachine) {
         self.command(ClientThreadCommand::Order(order));
     }
 
@@ -132,7 +132,7 @@ impl ClientShared {
     }
 
     pub(super) fn close(&self, limit: Duration) {
-        self.send_order(ClientMachineOrder::End(ClientEndReason::Closed));
+        self.send_order(ProgramOrderToClientMachine::End(ClientEndReason::Closed));
         drop(self.wait(limit, |inbox| inbox.ended.is_some()));
     }
 
@@ -246,6 +246,6 @@ pub(super) struct EndClientOnDrop {
 
 impl Drop for EndClientOnDrop {
     fn drop(&mut self) {
-        self.shared.send_order(ClientMachineOrder::End(ClientEndReason::Closed));
+        self.shared.send_order(ProgramOrderToClientMachine::End(ClientEndReason::Closed));
     }
 }

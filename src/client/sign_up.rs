@@ -2,9 +2,9 @@
 
 use super::error::{Error, ServerRefusal};
 use super::frames::{self, ServerFrame};
-use super::link::{SOCKET, ServerLink, ServerLinkReadResult};
+use super::link::{ClientTransport, ClientTransportReadResult, SOCKET};
 use super::options::ClientOptions;
-use super::profile::Profile;
+use super::profile::UserProfile;
 use super::tls;
 use crate::protocol::error::ErrorCode;
 use mio::{Events, Poll};
@@ -16,19 +16,19 @@ use std::time::Instant;
 /// # Errors
 /// [`Error::NameTaken`]; [`Error::Refused`]: BAD_FIELD says what is wrong with the name,
 /// RATE_LIMITED means to try later; after [`Error::TimedOut`] the account may exist: try to log in.
-pub fn sign_up(options: &ClientOptions, profile: &Profile) -> Result<(), Error> {
+pub fn sign_up(options: &ClientOptions, profile: &UserProfile) -> Result<(), Error> {
     let target = options.target()?;
     let tls = target.tls.then(|| tls::config(options.ca_file.as_deref())).transpose()?;
     let Some(hash) = options.password.hash(&options.user) else {
         return Err(Error::Setting("a sign-up needs a password".to_owned()));
     };
-    let profile = Profile { user_name: options.user.clone(), ..profile.clone() };
+    let profile = UserProfile { user_name: options.user.clone(), ..profile.clone() };
     let request = frames::sign_up("sign-up", &profile, &hash);
     if request.len() > options.frame_bytes_max {
         return Err(Error::TooLarge { bytes: request.len(), max: options.frame_bytes_max });
     }
     let until = Instant::now() + options.request_limit.min(options.answer_limit * 2);
-    let mut link = ServerLink::open(&target, tls.as_ref(), options.answer_limit, options.answer_bytes_max)
+    let mut link = ClientTransport::open(&target, tls.as_ref(), options.answer_limit, options.answer_bytes_max)
         .map_err(Error::Unreachable)?;
     let io = |error: std::io::Error| Error::Setting(format!("no poll: {error}"));
     let mut poll = Poll::new().map_err(io)?;
@@ -53,12 +53,12 @@ pub fn sign_up(options: &ClientOptions, profile: &Profile) -> Result<(), Error> 
         // answered.
         let left = until.saturating_duration_since(Instant::now());
         match progress {
-            ServerLinkReadResult::Over(_) if verdict.failed => return Err(Error::NameTaken),
+            ClientTransportReadResult::Over(_) if verdict.failed => return Err(Error::NameTaken),
             // The request may have been written, and its answer lost.
-            ServerLinkReadResult::Over(_) => return Err(Error::Unknown),
+            ClientTransportReadResult::Over(_) => return Err(Error::Unknown),
             _ if left.is_zero() => return Err(if verdict.failed { Error::NameTaken } else { Error::TimedOut }),
-            ServerLinkReadResult::Some => continue,
-            ServerLinkReadResult::Nothing => link.flush().map_err(Error::Unreachable)?,
+            ClientTransportReadResult::Some => continue,
+            ClientTransportReadResult::Nothing => link.flush().map_err(Error::Unreachable)?,
         }
         if let Err(error) = poll.poll(&mut events, Some(left))
             && error.kind() != std::io::ErrorKind::Interrupted

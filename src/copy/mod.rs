@@ -12,7 +12,7 @@ use crate::config::StoreUrl;
 use crate::config::command::CopyArgs;
 use crate::store::StoreError;
 use crate::store::mysql::{MysqlConnector, MysqlCopyStore};
-use crate::store::portable::{CopyableStore, StoreOpenMode, TableSchema};
+use crate::store::portable::{CopyTableSchema, CopyableStore, StoreOpenMode};
 use crate::store::sqlite::SqliteStore;
 use progress::{CopyProgress, ProgressStyle};
 use signal_hook::flag;
@@ -95,7 +95,7 @@ pub fn copy<W: Write>(
     to: &StoreUrl,
     progress: &mut CopyProgress<W>,
     stop: &AtomicBool,
-) -> Result<Vec<(&'static TableSchema, u64)>, String> {
+) -> Result<Vec<(&'static CopyTableSchema, u64)>, String> {
     // Check before anything is opened or created.
     if [from, to].contains(&&StoreUrl::Memory) {
         return Err(NO_MEMORY.to_owned());

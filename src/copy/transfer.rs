@@ -5,7 +5,7 @@ use super::progress::CopyProgress;
 use crate::config::StoreUrl;
 use crate::store::StoreError;
 use crate::store::portable::{
-    CopyColumnValue, CopyReadLimits, CopyRow, CopyableStore, TABLES, TableSchema, row_weight_bytes,
+    CopyColumnValue, CopyReadLimits, CopyRow, CopyTableSchema, CopyableStore, TABLES, row_weight_bytes,
 };
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ pub(super) struct StoreWithUrl<'a> {
 }
 
 impl StoreWithUrl<'_> {
-    fn cannot_read(&self, table: &TableSchema, error: &StoreError) -> String {
+    fn cannot_read(&self, table: &CopyTableSchema, error: &StoreError) -> String {
         format!("cannot read {} from {}: {error}", table.display_name(), self.url)
     }
 }
@@ -33,7 +33,7 @@ impl StoreWithUrl<'_> {
 /// A table from its first row to its last, in pages.
 struct TablePageReader<'a, 'b> {
     source: &'a mut StoreWithUrl<'b>,
-    table: &'static TableSchema,
+    table: &'static CopyTableSchema,
     after: Option<CopyRow>,
     rows_max: u32,
     /// Rows that were read but not returned yet, for a caller that wants single rows.
@@ -41,7 +41,7 @@ struct TablePageReader<'a, 'b> {
 }
 
 impl<'a, 'b> TablePageReader<'a, 'b> {
-    fn new(source: &'a mut StoreWithUrl<'b>, table: &'static TableSchema) -> Self {
+    fn new(source: &'a mut StoreWithUrl<'b>, table: &'static CopyTableSchema) -> Self {
         Self { source, table, after: None, rows_max: PAGE_ROWS_MAX, page: Vec::new().into_iter() }
     }
 
@@ -71,7 +71,7 @@ impl<'a, 'b> TablePageReader<'a, 'b> {
 }
 
 /// The number of rows in each table.
-pub(super) fn count(place: &mut StoreWithUrl<'_>) -> Result<Vec<(&'static TableSchema, u64)>, String> {
+pub(super) fn count(place: &mut StoreWithUrl<'_>) -> Result<Vec<(&'static CopyTableSchema, u64)>, String> {
     let mut counts = Vec::with_capacity(TABLES.len());
     for table in TABLES {
         let count = place.store.count(table).map_err(|error| place.cannot_read(table, &error))?;
@@ -113,7 +113,7 @@ pub(super) fn transfer<W: Write>(
     from: &mut StoreWithUrl<'_>,
     to: &mut StoreWithUrl<'_>,
     beside: &mut ProgressAndStop<'_, W>,
-) -> Result<Vec<(&'static TableSchema, u64)>, String> {
+) -> Result<Vec<(&'static CopyTableSchema, u64)>, String> {
     let totals = count(from)?;
     for &(table, total) in &totals {
         beside
@@ -141,7 +141,7 @@ pub(super) fn transfer<W: Write>(
 }
 
 fn copy_table<W: Write>(
-    table: &'static TableSchema,
+    table: &'static CopyTableSchema,
     from: &mut StoreWithUrl<'_>,
     to: &mut StoreWithUrl<'_>,
     beside: &mut ProgressAndStop<'_, W>,
@@ -159,7 +159,7 @@ fn copy_table<W: Write>(
 }
 
 fn compare_table<W: Write>(
-    table: &'static TableSchema,
+    table: &'static CopyTableSchema,
     from: &mut StoreWithUrl<'_>,
     to: &mut StoreWithUrl<'_>,
     beside: &mut ProgressAndStop<'_, W>,

@@ -3,7 +3,7 @@
 
 use super::conns::{LISTENER, token_of};
 use super::hub::ConnectionHub;
-use super::socket::Socket;
+use super::socket::PlainTcpSocket;
 use super::turns::ACCEPTS_PER_TURN;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry};
@@ -69,14 +69,14 @@ impl LoopAcceptor {
     }
 
     /// Accepts waiting connections.
-    pub(super) fn accept(&mut self, hub: &mut ConnectionHub<Socket>, registry: &Registry, now_ms: u64) {
+    pub(super) fn accept(&mut self, hub: &mut ConnectionHub<PlainTcpSocket>, registry: &Registry, now_ms: u64) {
         if self.ready {
             self.accept_waiting(hub, registry, now_ms);
         }
     }
 
     #[inline(never)]
-    fn accept_waiting(&mut self, hub: &mut ConnectionHub<Socket>, registry: &Registry, now_ms: u64) {
+    fn accept_waiting(&mut self, hub: &mut ConnectionHub<PlainTcpSocket>, registry: &Registry, now_ms: u64) {
         if let Some((until_ms, removed)) = self.pause {
             if now_ms < until_ms && hub.removed_count() == removed {
                 return;
@@ -112,7 +112,13 @@ impl LoopAcceptor {
     }
 
     #[inline(never)]
-    fn take(&mut self, mut stream: TcpStream, peer: SocketAddr, hub: &mut ConnectionHub<Socket>, registry: &Registry) {
+    fn take(
+        &mut self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        hub: &mut ConnectionHub<PlainTcpSocket>,
+        registry: &Registry,
+    ) {
         if hub.conns_len() >= self.conns_max {
             hub.counters_mut().refused_at_limit += 1;
             if !std::mem::replace(&mut self.full, true) {
@@ -130,7 +136,7 @@ impl LoopAcceptor {
         let token = token_of(hub.next_id());
         match registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
             Ok(()) => {
-                let id = hub.open(Socket::Plain(stream), admitted);
+                let id = hub.open(PlainTcpSocket::Plain(stream), admitted);
                 log::debug!("connection {}.{} opened by {peer}", id.slot, id.generation);
             }
             Err(error) => {

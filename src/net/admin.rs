@@ -9,13 +9,14 @@ use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
 use crate::bus::BusFigures;
 use crate::chat::contract::{
-    AdminAnswer, AdminRequest, AdminTicket, ClusterCounters, ClusterGauges, ConnId, CoreInput, MessageTotals, NodeId,
-    NodeLinkReport, UnackedPushGauges,
+    AdminAnswerFromCore, AdminRequestToCore, AdminTicket, ClusterCounters, ClusterGauges, ConnId, CoreInput,
+    MessageTotals, NodeId, NodeLinkReport, UnackedPushGauges,
 };
 use crate::histogram::Histogram;
 use crate::protocol::http::ServerHealth;
 pub use crate::store::cluster::{
-    ClusterFigures, ClusterMembers, ClusterMembersReader, ForgetNodeResult, NodeLiveness, NodeStatus, SharedNodeNames,
+    ClusterFigures, ClusterMembers, ClusterMembersReader, ForgetNodeResult, NodeLiveness, NodeStatusReport,
+    SharedNodeNames,
 };
 use crate::store::pool::StoreHealth;
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ pub enum AdminLoopQuestion {
     /// The numbers of the shell and the core. → [`AdminLoopAnswer::Snapshot`]
     Snapshot,
     /// A request to the core. → [`AdminLoopAnswer::Core`] or [`AdminLoopAnswer::Busy`]
-    Core(AdminRequest),
+    Core(AdminRequestToCore),
     /// How the nodes of the cluster are. → [`AdminLoopAnswer::Nodes`]
     Nodes,
 }
@@ -48,7 +49,7 @@ pub enum AdminLoopAnswer {
     /// The answer of the core.
     Core {
         /// The answer.
-        answer: AdminAnswer,
+        answer: AdminAnswerFromCore,
         /// The addresses of the online users in the answer, in their order.
         addresses: Vec<Option<IpAddr>>,
         /// This node; `None`: the server is no node of a cluster.
@@ -217,12 +218,12 @@ impl<S: NonblockingStream> ConnectionHub<S> {
 
     /// The core has answered.
     #[cold]
-    pub(super) fn admin_answered(&mut self, ticket: AdminTicket, answer: AdminAnswer) {
+    pub(super) fn admin_answered(&mut self, ticket: AdminTicket, answer: AdminAnswerFromCore) {
         // Some tickets have no caller: those of deletions that were resumed at the start.
         let Some(reply) = self.admin_calls.waiting.remove(&ticket) else { return };
         let conns: Vec<ConnId> = match &answer {
-            AdminAnswer::Users { users, .. } => users.iter().map(|user| user.conn).collect(),
-            AdminAnswer::User(report) => report.online.iter().map(|user| user.conn).collect(),
+            AdminAnswerFromCore::Users { users, .. } => users.iter().map(|user| user.conn).collect(),
+            AdminAnswerFromCore::User(report) => report.online.iter().map(|user| user.conn).collect(),
             _ => Vec::new(),
         };
         let (node, names) = (self.nodes.this_node(), self.nodes.directory());

@@ -3,8 +3,8 @@
 
 use super::output::SpareBuffers;
 use super::tls::SharedTlsReadBuffers;
-use super::unused_input::UnusedInput;
-use crate::protocol::envelope::ContentBuffer;
+use super::unused_input::ConnectionInputBuffer;
+use crate::protocol::envelope::UnescapedContentBuffer;
 
 /// The size of the buffer into which all connections are read.
 const READ_BYTES: usize = 64 * 1024;
@@ -14,7 +14,7 @@ const READ_BYTES: usize = 64 * 1024;
 pub(super) struct SharedBuffers {
     /// The read buffer; empty only while it is lent.
     read_buffer: Vec<u8>,
-    scratch: ContentBuffer,
+    scratch: UnescapedContentBuffer,
     /// An envelope of the connection being served that may not be handed in yet.
     paused_envelope: Vec<u8>,
     /// The buffers into which TLS records are read.
@@ -29,7 +29,7 @@ impl Default for SharedBuffers {
     fn default() -> Self {
         Self {
             read_buffer: vec![0; READ_BYTES],
-            scratch: ContentBuffer::default(),
+            scratch: UnescapedContentBuffer::default(),
             paused_envelope: Vec::new(),
             tls_buffers: SharedTlsReadBuffers::default(),
             sealed: Vec::new(),
@@ -64,12 +64,12 @@ impl SharedBuffers {
 
     /// Lends the parser's scratch memory.
     #[must_use]
-    pub(super) fn lend_scratch(&mut self) -> ContentBuffer {
+    pub(super) fn lend_scratch(&mut self) -> UnescapedContentBuffer {
         std::mem::take(&mut self.scratch)
     }
 
     /// Takes the scratch memory back.
-    pub(super) fn return_scratch(&mut self, scratch: ContentBuffer) {
+    pub(super) fn return_scratch(&mut self, scratch: UnescapedContentBuffer) {
         self.scratch = scratch;
     }
 
@@ -79,7 +79,7 @@ impl SharedBuffers {
     }
 
     /// Gives a connection its unused input back, after the envelope that was kept.
-    pub(super) fn put_back(&mut self, own: &mut UnusedInput, rest: &[u8]) {
+    pub(super) fn put_back(&mut self, own: &mut ConnectionInputBuffer, rest: &[u8]) {
         own.put(&self.paused_envelope, rest);
         if !self.paused_envelope.is_empty() {
             self.paused_envelope = Vec::new();
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_kept_envelope_comes_before_the_rest_and_once() {
         let mut buffers = SharedBuffers::default();
-        let mut own = UnusedInput::default();
+        let mut own = ConnectionInputBuffer::default();
         buffers.put_back(&mut own, b"abcdef");
         own.consume(3);
         buffers.keep_envelope(|out| out.extend_from_slice(b"bc"));

@@ -36,7 +36,7 @@ fn compact(suite: SupportedCipherSuite) -> SupportedCipherSuite {
         SupportedCipherSuite::Tls13(suite) => SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
             common: common(&suite.common),
             hkdf_provider: suite.hkdf_provider,
-            aead_alg: Box::leak(Box::new(CompactKeyCipher(suite.aead_alg))),
+            aead_alg: Box::leak(Box::new(CompactKeyTlsCipher(suite.aead_alg))),
             quic: None,
         }))),
         SupportedCipherSuite::Tls12(suite) => SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
@@ -44,7 +44,7 @@ fn compact(suite: SupportedCipherSuite) -> SupportedCipherSuite {
             prf_provider: suite.prf_provider,
             kx: suite.kx,
             sign: suite.sign,
-            aead_alg: Box::leak(Box::new(CompactKeyCipher(suite.aead_alg))),
+            aead_alg: Box::leak(Box::new(CompactKeyTlsCipher(suite.aead_alg))),
         }))),
     }
 }
@@ -59,7 +59,7 @@ pub(super) fn keeps_expanded(suite: SupportedCipherSuite) -> bool {
 }
 
 /// A cipher with compact keys.
-struct CompactKeyCipher<A: ?Sized + 'static>(&'static A);
+struct CompactKeyTlsCipher<A: ?Sized + 'static>(&'static A);
 
 /// A key, and the data for its nonces: one IV for TLS 1.3; two parts for TLS 1.2, which together
 /// are no longer.
@@ -153,7 +153,7 @@ where
     }
 }
 
-impl Tls13AeadAlgorithm for CompactKeyCipher<dyn Tls13AeadAlgorithm> {
+impl Tls13AeadAlgorithm for CompactKeyTlsCipher<dyn Tls13AeadAlgorithm> {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
         let kept = CompactTlsTrafficKey::new(self.0, &key, iv.as_ref(), &[]);
         let expanded = self.0.encrypter(key, iv);
@@ -179,7 +179,7 @@ impl Tls13AeadAlgorithm for CompactKeyCipher<dyn Tls13AeadAlgorithm> {
     }
 }
 
-impl Tls12AeadAlgorithm for CompactKeyCipher<dyn Tls12AeadAlgorithm> {
+impl Tls12AeadAlgorithm for CompactKeyTlsCipher<dyn Tls12AeadAlgorithm> {
     fn encrypter(&self, key: AeadKey, iv: &[u8], extra: &[u8]) -> Box<dyn MessageEncrypter> {
         let kept = CompactTlsTrafficKey::new(self.0, &key, iv, extra);
         let expanded = self.0.encrypter(key, iv, extra);

@@ -6,7 +6,7 @@ use super::output::{PendingOutput, SocketWriteResult, SpareBuffers};
 use super::socket::NonblockingStream;
 use super::state::{ConnectionListFlags, ConnectionReadState, ConnectionWriteState};
 use super::tls::{SharedTlsReadBuffers, TlsDecryptResult, TlsSession, TlsSocketWriter};
-use super::unused_input::UnusedInput;
+use super::unused_input::ConnectionInputBuffer;
 use super::wire::{ConnInputDecoder, Framing};
 use crate::chat::contract::AddressKey;
 use std::io::{self, ErrorKind};
@@ -93,7 +93,7 @@ pub struct Conn<S> {
     pub framing: Framing,
     /// Unused input: first bytes that do not show the protocol yet, input beyond its quantum, or
     /// everything while it is paused. (An incomplete envelope is in the decoder.)
-    input: Option<Box<UnusedInput>>,
+    input: Option<Box<ConnectionInputBuffer>>,
     /// Its unwritten output.
     pub output: PendingOutput,
     /// When its last input was handed to the core.
@@ -308,12 +308,12 @@ impl<S: NonblockingStream> Conn<S> {
 
     /// Takes what was kept.
     #[must_use]
-    pub fn take_input(&mut self) -> UnusedInput {
-        self.input.take().map_or_else(UnusedInput::default, |input| *input)
+    pub fn take_input(&mut self) -> ConnectionInputBuffer {
+        self.input.take().map_or_else(ConnectionInputBuffer::default, |input| *input)
     }
 
     /// Keeps unused input in no more memory than needed: an idle connection owns no buffer.
-    pub fn keep_unused(&mut self, mut input: UnusedInput) {
+    pub fn keep_unused(&mut self, mut input: ConnectionInputBuffer) {
         if input.is_empty() {
             return;
         }

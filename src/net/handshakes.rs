@@ -11,7 +11,7 @@ use super::socket::NonblockingStream;
 use super::tls::{Certificates, TlsSession};
 use super::turn_work::{BYTE, CLOSING, MICROSECOND};
 use super::turns::QUANTUM_MAX;
-use super::unused_input::UnusedInput;
+use super::unused_input::ConnectionInputBuffer;
 use super::wire::Framing;
 use crate::chat::contract::ConnId;
 
@@ -128,7 +128,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     /// Reads the records of a connection once, and hands in their plaintext. `true`: reading again
     /// may bring more.
     #[inline(never)]
-    pub(super) fn read_tls(&mut self, id: ConnId, bytes_max: usize, own: &mut UnusedInput) -> bool {
+    pub(super) fn read_tls(&mut self, id: ConnId, bytes_max: usize, own: &mut ConnectionInputBuffer) -> bool {
         let Some(conn) = self.conns.get_mut(id) else { return false };
         let step = match &conn.tls {
             Some(tls) if tls.is_new() => FIRST_STEP,

@@ -18,11 +18,11 @@ use super::socket::NonblockingStream;
 use super::state::ConnectionReadState;
 use super::stop_progress::StopProgress;
 use super::turn_clock::TurnClock;
-use super::turn_work::TurnWork;
+use super::turn_work::ConnectionWorkQueues;
 use super::web::WebSettings;
-use crate::chat::ChatCore;
+use crate::chat::ServerCore;
 use crate::chat::contract::{
-    AdminRequest, AdminTicket, ConnId, CoreAction, CoreInput, Job, JobOutcome, JobTicket, TurnTimestamp,
+    AdminRequestToCore, AdminTicket, ConnId, CoreAction, CoreInput, Job, JobOutcome, JobTicket, TurnTimestamp,
 };
 use crate::config::{Networks, Origins};
 use crate::protocol::encode_fast::write_push;
@@ -59,7 +59,7 @@ pub struct ConnectionHubLimits {
 /// All connections, and the core.
 pub struct ConnectionHub<S> {
     pub(super) conns: Conns<Conn<S>>,
-    pub(super) chat: ChatCore,
+    pub(super) chat: ServerCore,
     pub(super) bounds: ConnectionHubLimits,
     pub(super) counters: ConnectionHubCounters,
     pub(super) clock: TurnClock,
@@ -67,7 +67,7 @@ pub struct ConnectionHub<S> {
     pub(super) deadlines: ConnDeadlineQueues,
     actions: Vec<CoreAction>,
     /// The connections that have work.
-    pub(super) work: TurnWork,
+    pub(super) work: ConnectionWorkQueues,
     pub(super) addresses: ClientAddressRegistry,
     pub(super) web: WebSettings,
     jobs: Vec<(JobTicket, Job)>,
@@ -84,7 +84,7 @@ pub struct ConnectionHub<S> {
 impl<S: NonblockingStream> ConnectionHub<S> {
     /// A hub without connections. `hash_key` should be random.
     #[must_use]
-    pub fn new(chat: ChatCore, bounds: ConnectionHubLimits, hash_key: [u64; 2]) -> Self {
+    pub fn new(chat: ServerCore, bounds: ConnectionHubLimits, hash_key: [u64; 2]) -> Self {
         Self {
             conns: Conns::default(),
             chat,
@@ -94,7 +94,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             buffers: SharedBuffers::default(),
             deadlines: ConnDeadlineQueues::new(bounds.handshake_timeout_ms, bounds.output_timeout_ms),
             actions: Vec::new(),
-            work: TurnWork::default(),
+            work: ConnectionWorkQueues::default(),
             addresses: ClientAddressRegistry::new(bounds.conns_per_address_max, hash_key),
             web: WebSettings::default(),
             jobs: Vec::new(),
@@ -316,7 +316,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     /// the tickets are numbers that no caller gets.
     pub fn finish_deletions(&mut self, names: &[UserName]) {
         for (name, number) in names.iter().zip(0..) {
-            let request = AdminRequest::FinishDeletion { name: name.clone() };
+            let request = AdminRequestToCore::FinishDeletion { name: name.clone() };
             self.dispatch(CoreInput::Admin { ticket: AdminTicket(u64::MAX - number), request });
         }
     }

@@ -7,7 +7,7 @@ use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
 use super::state::{ConnectionListFlags, ConnectionReadState};
 use super::turn_work::{BYTE, ESCAPE, FRAME_BYTE, INPUT, ODD_BYTE, ODD_INPUT, PARSED_BYTE, READ};
-use super::unused_input::UnusedInput;
+use super::unused_input::ConnectionInputBuffer;
 use super::web::ClientPortHttpNextStep;
 use super::wire::{ConnInputDecoder, Framing, SniffedProtocol, sniff};
 use crate::chat::contract::{ConnId, CoreInput};
@@ -68,7 +68,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
 
     /// Reads until there is no more input or the quantum is used up. Unused input goes to `own`.
     /// While input may not be handed in, no more is read.
-    fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut UnusedInput) {
+    fn read(&mut self, id: ConnId, shared: &mut [u8], own: &mut ConnectionInputBuffer) {
         for _ in 0..READS_PER_TURN {
             let Some(conn) = self.conns.get_mut(id) else { return };
             if self.work.is_used_up() || !conn.can_read() || !conn.read.is_readable() {
@@ -95,7 +95,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     }
 
     /// Hands in the bytes that were read, after the kept ones.
-    pub(super) fn hand_in_bytes(&mut self, id: ConnId, bytes: &mut [u8], own: &mut UnusedInput) {
+    pub(super) fn hand_in_bytes(&mut self, id: ConnId, bytes: &mut [u8], own: &mut ConnectionInputBuffer) {
         self.counters.bytes_in += bytes.len() as u64;
         if own.is_empty() {
             let used = self.decode(id, bytes);

@@ -50,7 +50,7 @@ mod writing;
 mod tests;
 
 use crate::bus::Bus;
-use crate::chat::ChatCore;
+use crate::chat::ServerCore;
 use crate::chat::contract::{JobOutcome, JobTicket, TurnTimestamp};
 use crate::histogram::Histogram;
 use crate::push_hook::PushHook;
@@ -67,7 +67,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll};
 use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
-use socket::Socket;
+use socket::PlainTcpSocket;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -101,7 +101,7 @@ pub struct LoopParts {
     /// Set (and the waker woken) to stop the server.
     pub stop: Arc<AtomicBool>,
     /// The core.
-    pub chat: ChatCore,
+    pub chat: ServerCore,
     /// The store.
     pub pool: WorkerPool,
     /// The push hook, if there is one.
@@ -146,7 +146,7 @@ pub struct Loop {
     stop_wait_ms: u64,
     on_stop: Box<dyn Fn() + Send>,
     drain_began: Arc<AtomicBool>,
-    hub: ConnectionHub<Socket>,
+    hub: ConnectionHub<PlainTcpSocket>,
     pool: WorkerPool,
     finished: Vec<(JobTicket, JobOutcome)>,
     /// Outcomes that wait for their turn.
@@ -340,7 +340,7 @@ impl Loop {
         self.calls_wait = self.hub.take_calls(calls, &of_loop);
     }
 
-    fn on_event(hub: &mut ConnectionHub<Socket>, id: crate::chat::contract::ConnId, event: &Event) {
+    fn on_event(hub: &mut ConnectionHub<PlainTcpSocket>, id: crate::chat::contract::ConnId, event: &Event) {
         let closed = event.is_read_closed() || event.is_error();
         if event.is_readable() || closed {
             hub.on_readable(id, closed);

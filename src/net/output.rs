@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 
 /// Bytes to be written, of which the first `offset` are written already.
 #[derive(Debug, Default)]
-struct OutputBuffer {
+struct ConnectionOutputBuffer {
     bytes: Vec<u8>,
     offset: usize,
     /// A lower bound on the waiting bytes that are answers to the client's own requests: it assumes
@@ -31,7 +31,7 @@ fn frame_length(bytes: &[u8]) -> usize {
     length.unwrap_or(bytes.len()).clamp(1, bytes.len().max(1))
 }
 
-impl OutputBuffer {
+impl ConnectionOutputBuffer {
     /// The number of waiting bytes that belong to a partly written frame.
     fn partial_frame_waiting(&self) -> usize {
         let mut boundary = self.partial_frame_bytes;
@@ -71,7 +71,7 @@ impl OutputBuffer {
 #[derive(Debug, Default)]
 pub struct SpareBuffers {
     #[allow(clippy::vec_box, reason = "a connection owns a pointer, and the buffer moves between it and here")]
-    buffers: Vec<Box<OutputBuffer>>,
+    buffers: Vec<Box<ConnectionOutputBuffer>>,
     /// The sum of their capacities.
     bytes: usize,
     /// The total capacity of the buffers that connections have.
@@ -103,19 +103,19 @@ impl SpareBuffers {
     }
 
     /// Updates the count of a connection's buffer.
-    fn count(&mut self, buffer: &mut OutputBuffer) {
+    fn count(&mut self, buffer: &mut ConnectionOutputBuffer) {
         let capacity = buffer.bytes.capacity();
         self.lent_capacity = self.lent_capacity - buffer.counted_capacity + capacity;
         buffer.counted_capacity = capacity;
     }
 
-    fn take(&mut self) -> Box<OutputBuffer> {
+    fn take(&mut self) -> Box<ConnectionOutputBuffer> {
         let buffer = self.buffers.pop().unwrap_or_default();
         self.bytes -= buffer.bytes.capacity();
         buffer
     }
 
-    fn put(&mut self, mut buffer: Box<OutputBuffer>) {
+    fn put(&mut self, mut buffer: Box<ConnectionOutputBuffer>) {
         self.lent_capacity -= std::mem::take(&mut buffer.counted_capacity);
         let bytes = buffer.bytes.capacity();
         if self.buffers.len() < Self::BUFFERS_MAX
@@ -141,7 +141,7 @@ pub enum SocketWriteResult {
 
 /// Bytes that wait to be written. Empty output is a null pointer.
 #[derive(Debug, Default)]
-pub struct PendingOutput(Option<Box<OutputBuffer>>);
+pub struct PendingOutput(Option<Box<ConnectionOutputBuffer>>);
 
 impl PendingOutput {
     /// When less than a large buffer's capacity divided by this is left, the rest is moved to a
@@ -323,8 +323,12 @@ mod tests {
     #[test]
     fn spare_buffers_are_bounded_by_the_memory_that_they_use_together() {
         let mut spare = SpareBuffers::default();
-        let grown =
-            || Box::new(OutputBuffer { bytes: Vec::with_capacity(SpareBuffers::BYTES_MAX), ..OutputBuffer::default() });
+        let grown = || {
+            Box::new(ConnectionOutputBuffer {
+                bytes: Vec::with_capacity(SpareBuffers::BYTES_MAX),
+                ..ConnectionOutputBuffer::default()
+            })
+        };
         for _ in 0..100 {
             spare.put(grown());
         }

@@ -21,12 +21,12 @@ pub trait NonblockingStream: Read + Write {
 /// The kinds of transport. TLS is not among them: it is a layer of the connection, so that it can
 /// be tested over any transport.
 #[derive(Debug)]
-pub enum Socket {
+pub enum PlainTcpSocket {
     /// Plain TCP.
     Plain(TcpStream),
 }
 
-impl Read for Socket {
+impl Read for PlainTcpSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read(buffer),
@@ -34,7 +34,7 @@ impl Read for Socket {
     }
 }
 
-impl Write for Socket {
+impl Write for PlainTcpSocket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.write(bytes),
@@ -46,7 +46,7 @@ impl Write for Socket {
     }
 }
 
-impl NonblockingStream for Socket {
+impl NonblockingStream for PlainTcpSocket {
     fn end_writing(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.shutdown(Shutdown::Write),

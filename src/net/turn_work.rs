@@ -56,7 +56,7 @@ pub(super) enum ConnReadQueueKind {
 /// The connections that have work, and the work that the one being served may still do. The flags
 /// of a connection (`lists`) say whether it is queued already, so that it is in no queue twice.
 #[derive(Debug, Default)]
-pub(super) struct TurnWork {
+pub(super) struct ConnectionWorkQueues {
     /// To be read: connections that an edge has woken.
     ready: Vec<ConnId>,
     /// To be read: see [`ConnReadQueueKind::Backlog`].
@@ -81,7 +81,7 @@ pub(super) struct TurnWork {
     opened: i64,
 }
 
-impl TurnWork {
+impl ConnectionWorkQueues {
     /// Has no connection anything to be read?
     pub(super) fn has_nothing_to_read(&self) -> bool {
         self.readable_len() == 0 && self.handshakes.is_empty()
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_in_one_queue_to_be_read_and_once() {
-        let mut work = TurnWork::default();
+        let mut work = ConnectionWorkQueues::default();
         let [mut user, mut stranger, mut greeter] = [ConnectionListFlags::default(); 3];
         for _ in 0..2 {
             work.queue_soon(id(1), &mut user, true);
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_queue_gives_the_connections_that_wait_the_longest() {
-        let mut work = TurnWork::default();
+        let mut work = ConnectionWorkQueues::default();
         for slot in 1..=3 {
             work.queue_later(id(slot), &mut ConnectionListFlags::default(), false);
         }
@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn connections_that_are_put_back_are_the_next_ones_in_their_order() {
-        let mut work = TurnWork::default();
+        let mut work = ConnectionWorkQueues::default();
         for slot in 1..=4 {
             work.queue_later(id(slot), &mut ConnectionListFlags::default(), true);
         }
@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn woken_connections_without_a_turn_come_before_those_woken_meanwhile() {
-        let mut work = TurnWork::default();
+        let mut work = ConnectionWorkQueues::default();
         for slot in 1..=3 {
             work.queue_soon(id(slot), &mut ConnectionListFlags::default(), true);
         }
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn connections_that_fail_while_others_are_closed_stay_on_the_list() {
-        let mut work = TurnWork::default();
+        let mut work = ConnectionWorkQueues::default();
         work.fail(id(1), CloseCause::IoError);
         let mut failed = work.take_failed();
         failed.clear();
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn writes_and_closes_are_work_of_the_connection_being_served() {
-        let mut work = TurnWork::default();
+        let mut work = ConnectionWorkQueues::default();
         let mut lists = ConnectionListFlags::default();
         work.begin(WRITE + CLOSING + READ);
         work.mark_dirty(id(1), &mut lists);
@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn the_work_of_opened_connections_is_taken_once() {
-        let mut work = TurnWork::default();
+        let mut work = ConnectionWorkQueues::default();
         work.note_opened();
         work.note_opened();
         assert_eq!((work.take_opened(), work.take_opened()), (2 * OPENING, 0));
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn the_loop_may_sleep_only_if_every_queue_is_empty() {
-        let queue_one: [fn(&mut TurnWork, &mut ConnectionListFlags); 8] = [
+        let queue_one: [fn(&mut ConnectionWorkQueues, &mut ConnectionListFlags); 8] = [
             |work, lists| work.queue_soon(id(1), lists, true),
             |work, lists| work.queue_soon(id(1), lists, false),
             |work, lists| work.queue_later(id(1), lists, true),
@@ -439,9 +439,9 @@ mod tests {
             |work, _| work.fail(id(1), CloseCause::IoError),
             |work, _| work.queue_closing(id(1)),
         ];
-        assert!(TurnWork::default().is_done());
+        assert!(ConnectionWorkQueues::default().is_done());
         for (number, queue) in queue_one.into_iter().enumerate() {
-            let mut work = TurnWork::default();
+            let mut work = ConnectionWorkQueues::default();
             queue(&mut work, &mut ConnectionListFlags::default());
             assert_eq!((work.is_done(), work.has_nothing_to_read()), (false, number >= 4), "{number}");
         }

@@ -2,13 +2,13 @@
 
 /// Input that was read and not used up.
 #[derive(Debug, Default)]
-pub struct UnusedInput {
+pub struct ConnectionInputBuffer {
     bytes: Vec<u8>,
     /// The number of bytes that are used up.
     used: usize,
 }
 
-impl UnusedInput {
+impl ConnectionInputBuffer {
     /// The unused bytes.
     pub fn unused(&mut self) -> &mut [u8] {
         &mut self.bytes[self.used..]

@@ -3,8 +3,8 @@
 use super::error::ErrorCode;
 use super::escape_free::is_escape_free;
 use super::field::{
-    HASH_VALUE_BYTES_MAX, LONG_TEXT_BYTES_MAX, MessageId, PICTURE_BYTES_MAX, Profile, SHORT_TEXT_BYTES_MAX, Secret,
-    UserNameRef,
+    BadFieldExplanation, HASH_VALUE_BYTES_MAX, LONG_TEXT_BYTES_MAX, MessageId, PICTURE_BYTES_MAX, Profile,
+    SHORT_TEXT_BYTES_MAX, Secret, UserNameRef,
 };
 use super::json_string::{LONE_SURROGATE, has_lone_surrogate, string};
 use super::request::{BadInput, ClientRequest, Credential, FriendVerb, JsonContentForm, RequestType, ResumeTokenVerb};
@@ -14,8 +14,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 mod account;
-
-type BadFieldExplanation = &'static str;
 
 /// The largest number of keys that a TYPE knows.
 const KEYS_MAX: usize = 8;

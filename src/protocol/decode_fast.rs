@@ -33,7 +33,7 @@ impl JsonStringSpan {
 
 /// A position in an envelope. Methods with `INNER` read JSON inside a string, where quotes are
 /// written `\"`.
-struct EnvelopeJsonCursor<'a> {
+struct RequestEnvelopeJsonCursor<'a> {
     /// The bytes that are still to be read.
     rest: &'a [u8],
     /// The length of the whole input, in bytes.
@@ -65,9 +65,9 @@ impl MessageJsonKey {
 
 /// The places of the values of these keys.
 #[derive(Default)]
-struct InnerSpans([Option<JsonStringSpan>; 5]);
+struct MessageJsonValueSpans([Option<JsonStringSpan>; 5]);
 
-impl InnerSpans {
+impl MessageJsonValueSpans {
     /// Notes a value. `None`: the key has one already.
     fn note(&mut self, key: MessageJsonKey, value: JsonStringSpan) -> Option<()> {
         self.0[key as usize].replace(value).is_none().then_some(())
@@ -78,7 +78,7 @@ impl InnerSpans {
     }
 }
 
-impl EnvelopeJsonCursor<'_> {
+impl RequestEnvelopeJsonCursor<'_> {
     fn at(&self) -> usize {
         self.length - self.rest.len()
     }
@@ -180,7 +180,7 @@ impl EnvelopeJsonCursor<'_> {
     }
 
     /// An object whose values are all strings in which nothing is escaped.
-    fn inner<const INNER: bool>(&mut self, whole: &[u8], inner: &mut InnerSpans) -> Option<()> {
+    fn inner<const INNER: bool>(&mut self, whole: &[u8], inner: &mut MessageJsonValueSpans) -> Option<()> {
         self.consume_byte::<INNER>(b'{')?;
         loop {
             if let Some(key) = self.compact_key::<INNER>() {
@@ -201,7 +201,7 @@ impl EnvelopeJsonCursor<'_> {
     }
 
     /// The value of CONTENT: its keys are read before the TYPE is known.
-    fn content(&mut self, whole: &[u8], inner: &mut InnerSpans) -> Option<JsonContentForm> {
+    fn content(&mut self, whole: &[u8], inner: &mut MessageJsonValueSpans) -> Option<JsonContentForm> {
         if self.peek::<false>()? == b'{' {
             self.inner::<false>(whole, inner)?;
             return Some(JsonContentForm::Object);
@@ -215,18 +215,18 @@ impl EnvelopeJsonCursor<'_> {
 }
 
 /// The places of all values in an envelope of the usual kind.
-struct EnvelopeSpans {
+struct RequestEnvelopeValueSpans {
     kind: JsonStringSpan,
     form: JsonContentForm,
-    inner: InnerSpans,
+    inner: MessageJsonValueSpans,
     length: usize,
 }
 
-impl EnvelopeSpans {
+impl RequestEnvelopeValueSpans {
     /// The outline of the envelope at the front of `bytes`.
     fn of(bytes: &[u8]) -> Option<Self> {
-        let mut reader = EnvelopeJsonCursor { rest: bytes, length: bytes.len() };
-        let (mut kind, mut content, mut inner) = (None, None, InnerSpans::default());
+        let mut reader = RequestEnvelopeJsonCursor { rest: bytes, length: bytes.len() };
+        let (mut kind, mut content, mut inner) = (None, None, MessageJsonValueSpans::default());
         reader.consume_byte::<false>(b'{')?;
         loop {
             if content.is_none() && reader.skip_literal(br#""CONTENT":"#) {
@@ -279,21 +279,21 @@ impl EnvelopeSpans {
 /// Reads the envelope at the front of `bytes` if it is of the usual kind, and gives its length.
 /// `None`: it may be unusual, incomplete or faulty.
 pub(super) fn read(bytes: &[u8]) -> Option<(ClientRequest<'_>, usize)> {
-    let outline = EnvelopeSpans::of(bytes)?;
+    let outline = RequestEnvelopeValueSpans::of(bytes)?;
     let text = std::str::from_utf8(bytes.get(..outline.length)?).ok()?;
     Some((outline.request(text)?, text.len()))
 }
 
 /// Like `read`, for a text that is a single envelope, perhaps with white space around it.
 pub(super) fn read_whole(text: &str) -> Option<ClientRequest<'_>> {
-    let outline = EnvelopeSpans::of(text.as_bytes())?;
+    let outline = RequestEnvelopeValueSpans::of(text.as_bytes())?;
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     text.as_bytes().get(outline.length..)?.iter().all(is_space).then(|| outline.request(text))?
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::envelope::ContentBuffer;
+    use super::super::envelope::UnescapedContentBuffer;
     use super::super::split::{JsonEnvelopeStreamItem, JsonEnvelopeStreamSplitter};
     use super::*;
 
@@ -337,7 +337,7 @@ mod tests {
 
     /// The results of both ways of reading, as text.
     fn both(text: &str) -> (Option<String>, String) {
-        let slow = super::super::envelope::parse_any(text, &mut ContentBuffer::default())
+        let slow = super::super::envelope::parse_any(text, &mut UnescapedContentBuffer::default())
             .map(|request| format!("{request:?}"));
         (parse(text).map(|request| format!("{request:?}")), slow.unwrap_or_else(|bad| format!("bad: {bad:?}")))
     }

@@ -17,7 +17,7 @@ use std::fmt;
 /// A buffer the parser un-escapes CONTENT into, kept by the caller between envelopes so that
 /// nothing is allocated per message.
 #[derive(Debug, Default)]
-pub struct ContentBuffer {
+pub struct UnescapedContentBuffer {
     text: String,
 }
 
@@ -30,30 +30,30 @@ pub const NOT_UTF8: &str = "an envelope must be UTF-8";
 pub(super) const NOT_AN_OBJECT: &str = "an envelope must be one JSON object";
 
 /// The unparsed values of the envelope's keys.
-struct RawEnvelopeValues<'a> {
+struct RawRequestEnvelopeValues<'a> {
     kind: Option<&'a str>,
     content: Option<&'a str>,
     mid: Option<&'a str>,
 }
 
-struct EnvelopeKeysVisitor;
+struct RequestEnvelopeKeysVisitor;
 
-impl<'de> Visitor<'de> for EnvelopeKeysVisitor {
-    type Value = RawEnvelopeValues<'de>;
+impl<'de> Visitor<'de> for RequestEnvelopeKeysVisitor {
+    type Value = RawRequestEnvelopeValues<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(NOT_AN_OBJECT)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawEnvelopeValues<'de>, A::Error> {
-        let mut keys = RawEnvelopeValues { kind: None, content: None, mid: None };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawRequestEnvelopeValues<'de>, A::Error> {
+        let mut keys = RawRequestEnvelopeValues { kind: None, content: None, mid: None };
         // Of a repeated key the last value counts, as usual in JSON.
-        while let Some(key) = map.next_key::<EnvelopeJsonKey>()? {
+        while let Some(key) = map.next_key::<RequestEnvelopeJsonKey>()? {
             let place = match key {
-                EnvelopeJsonKey::Kind => &mut keys.kind,
-                EnvelopeJsonKey::Content => &mut keys.content,
-                EnvelopeJsonKey::Mid => &mut keys.mid,
-                EnvelopeJsonKey::Other => {
+                RequestEnvelopeJsonKey::Kind => &mut keys.kind,
+                RequestEnvelopeJsonKey::Content => &mut keys.content,
+                RequestEnvelopeJsonKey::Mid => &mut keys.mid,
+                RequestEnvelopeJsonKey::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 }
@@ -64,27 +64,27 @@ impl<'de> Visitor<'de> for EnvelopeKeysVisitor {
     }
 }
 
-enum EnvelopeJsonKey {
+enum RequestEnvelopeJsonKey {
     Kind,
     Content,
     Mid,
     Other,
 }
 
-impl<'de> serde::Deserialize<'de> for EnvelopeJsonKey {
+impl<'de> serde::Deserialize<'de> for RequestEnvelopeJsonKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeyVisitor;
         impl Visitor<'_> for KeyVisitor {
-            type Value = EnvelopeJsonKey;
+            type Value = RequestEnvelopeJsonKey;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
-            fn visit_str<E>(self, key: &str) -> Result<EnvelopeJsonKey, E> {
+            fn visit_str<E>(self, key: &str) -> Result<RequestEnvelopeJsonKey, E> {
                 Ok(match key {
-                    "TYPE" => EnvelopeJsonKey::Kind,
-                    "CONTENT" => EnvelopeJsonKey::Content,
-                    "MID" => EnvelopeJsonKey::Mid,
-                    _ => EnvelopeJsonKey::Other,
+                    "TYPE" => RequestEnvelopeJsonKey::Kind,
+                    "CONTENT" => RequestEnvelopeJsonKey::Content,
+                    "MID" => RequestEnvelopeJsonKey::Mid,
+                    _ => RequestEnvelopeJsonKey::Other,
                 })
             }
         }
@@ -92,9 +92,10 @@ impl<'de> serde::Deserialize<'de> for EnvelopeJsonKey {
     }
 }
 
-fn read_keys(text: &str) -> Result<RawEnvelopeValues<'_>, BadInput> {
+fn read_keys(text: &str) -> Result<RawRequestEnvelopeValues<'_>, BadInput> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let keys = deserializer.deserialize_map(EnvelopeKeysVisitor).and_then(|keys| deserializer.end().map(|()| keys));
+    let keys =
+        deserializer.deserialize_map(RequestEnvelopeKeysVisitor).and_then(|keys| deserializer.end().map(|()| keys));
     keys.map_err(|_| {
         let is_json = || serde_json::from_str::<IgnoredAny>(text).is_ok();
         let fault = if has_lone_surrogate(text) && is_json() { LONE_SURROGATE } else { NOT_AN_OBJECT };
@@ -158,7 +159,7 @@ pub fn read_fast_text(text: &str) -> Option<ClientRequest<'_>> {
 ///
 /// # Errors
 /// The fault, with as much of the envelope as could be read.
-pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut ContentBuffer) -> Result<ClientRequest<'a>, BadInput> {
+pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut UnescapedContentBuffer) -> Result<ClientRequest<'a>, BadInput> {
     let text = std::str::from_utf8(envelope).map_err(|_| BadInput::unreadable(ErrorCode::BadJson, NOT_UTF8))?;
     match read_fast_text(text) {
         Some(request) => Ok(request),
@@ -170,7 +171,7 @@ pub fn parse<'a>(envelope: &'a [u8], scratch: &'a mut ContentBuffer) -> Result<C
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<ClientRequest<'a>, BadInput> {
+pub fn parse_any<'a>(text: &'a str, scratch: &'a mut UnescapedContentBuffer) -> Result<ClientRequest<'a>, BadInput> {
     let envelope = text.as_bytes();
     let opened = envelope.iter().filter(|&&byte| byte == b'{' || byte == b'[').count();
     if opened > DEPTH_MAX as usize && !split::is_one_envelope(envelope) {
@@ -214,7 +215,10 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut ContentBuffer) -> Result<Cl
 }
 
 /// The form of CONTENT, and its JSON text: itself, or the text inside its string.
-fn read_content_form<'a>(raw: Option<&'a str>, scratch: &'a mut ContentBuffer) -> (Option<JsonContentForm>, &'a str) {
+fn read_content_form<'a>(
+    raw: Option<&'a str>,
+    scratch: &'a mut UnescapedContentBuffer,
+) -> (Option<JsonContentForm>, &'a str) {
     let Some(raw) = raw else {
         return (None, "");
     };

@@ -29,9 +29,9 @@ pub const LONG_TEXT_BYTES_MAX: usize = 8_192;
 pub const RESERVED_NAME: &str = "system";
 
 /// The fault in a field, as the end of a sentence that a person understands.
-pub type FieldFault = &'static str;
+pub type BadFieldExplanation = &'static str;
 
-fn check_user_name(text: &str) -> Result<(), FieldFault> {
+fn check_user_name(text: &str) -> Result<(), BadFieldExplanation> {
     if text.is_empty() {
         return Err("a user name must not be empty");
     }
@@ -53,7 +53,7 @@ fn check_user_name(text: &str) -> Result<(), FieldFault> {
 }
 
 /// The further rules for a new name: it must not look like another name.
-fn check_new_name(text: &str) -> Result<(), FieldFault> {
+fn check_new_name(text: &str) -> Result<(), BadFieldExplanation> {
     // Also through upper case: some letters equal another one only as capitals (ſ, S).
     if text.to_lowercase() == RESERVED_NAME || text.to_uppercase().to_lowercase() == RESERVED_NAME {
         return Err("the name system is reserved, in any case");
@@ -82,7 +82,7 @@ impl<'a> UserNameRef<'a> {
     ///
     /// # Errors
     /// The fault in it.
-    pub fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
+    pub fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, BadFieldExplanation> {
         let text = text.into();
         check_user_name(&text)?;
         Ok(Self(text))
@@ -92,7 +92,7 @@ impl<'a> UserNameRef<'a> {
     ///
     /// # Errors
     /// The fault in it.
-    pub fn for_sign_up(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
+    pub fn for_sign_up(text: impl Into<Cow<'a, str>>) -> Result<Self, BadFieldExplanation> {
         let name = Self::new(text)?;
         check_new_name(name.as_str())?;
         Ok(name)
@@ -120,7 +120,7 @@ impl UserName {
     ///
     /// # Errors
     /// The fault in it.
-    pub fn new(text: &str) -> Result<Self, FieldFault> {
+    pub fn new(text: &str) -> Result<Self, BadFieldExplanation> {
         check_user_name(text)?;
         Ok(Self(Arc::from(text)))
     }
@@ -171,7 +171,7 @@ impl<'a> MessageId<'a> {
     ///
     /// # Errors
     /// The fault in it.
-    pub fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, FieldFault> {
+    pub fn new(text: impl Into<Cow<'a, str>>) -> Result<Self, BadFieldExplanation> {
         let text = text.into();
         match text.len() {
             0 => Err("an id must not be empty"),

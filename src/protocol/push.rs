@@ -268,7 +268,7 @@ impl Push {
         sender: &str,
         receiver: &UserName,
         content: &str,
-    ) -> Result<Self, super::field::FieldFault> {
+    ) -> Result<Self, super::field::BadFieldExplanation> {
         let kind = PushKind::from_code(kind).ok_or("an unknown kind of push")?;
         Ok(Self::new(seq, time_ms, kind, &MessageId::new(id)?, &UserNameRef::new(sender)?, receiver, content))
     }

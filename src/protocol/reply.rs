@@ -93,14 +93,14 @@ pub enum Reply {
 }
 
 /// Writes one frame, and tracks in how many strings the present text is nested.
-struct FrameWriter<'a> {
+struct JsonReplyWriter<'a> {
     out: &'a mut Vec<u8>,
     /// The number of strings around the text that is being written.
     depth: u32,
     text: bool,
 }
 
-impl<'a> FrameWriter<'a> {
+impl<'a> JsonReplyWriter<'a> {
     fn begin(out: &'a mut Vec<u8>, form: JsonContentForm) -> Self {
         let text = form == JsonContentForm::Text;
         out.extend_from_slice(if text { b"{\"CONTENT\":\"{" } else { b"{\"CONTENT\":{" });
@@ -171,7 +171,7 @@ impl<'a> FrameWriter<'a> {
     }
 }
 
-fn write_profile(frame: &mut FrameWriter<'_>, profile: &Profile) {
+fn write_profile(frame: &mut JsonReplyWriter<'_>, profile: &Profile) {
     let fields = [
         ("userName", profile.user_name.as_str()),
         ("emailAddress", &profile.email_address),
@@ -196,7 +196,7 @@ pub fn write_reply(out: &mut Vec<u8>, form: JsonContentForm, id: &str, reply: &R
     if let Reply::Message { is_durable } = reply {
         return write_message_answer(out, form, id, *is_durable);
     }
-    let mut frame = FrameWriter::begin(out, form);
+    let mut frame = JsonReplyWriter::begin(out, form);
     frame.string("MessageId", id);
     frame.comma();
     let kind = match reply {

@@ -230,7 +230,7 @@ fn must_read(reading: &Mutex<ReloadState>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::ChatCore;
+    use crate::chat::ServerCore;
     use crate::config::StoreUrl;
     use crate::config::options::{ConfigOption, OptionKind};
     use crate::net::conns::WAKER;
@@ -266,7 +266,7 @@ mod tests {
             listener: mio::net::TcpListener::bind(config.listen).unwrap(),
             signals: None,
             on_hang_up: Box::new(|| ()),
-            chat: ChatCore::new(live.rules.clone(), pool.first_seq(), [1, 2]),
+            chat: ServerCore::new(live.rules.clone(), pool.first_seq(), [1, 2]),
             live,
             reloads: channel().1,
             stop: Arc::default(),

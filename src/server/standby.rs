@@ -6,7 +6,7 @@ use super::{StartError, StopReasonFlags};
 use crate::config::{Config, StoreUrl};
 use crate::store::StoreError;
 use crate::store::mysql::{ActiveServerCheckResult, ActiveServerWatch, MysqlConnector};
-use crate::store::pool::{DatabaseClaim, WakeFn, WorkerPool};
+use crate::store::pool::{DatabaseTakeoverOptions, WakeFn, WorkerPool};
 use signal_hook_mio::v1_0::Signals;
 use std::sync::Arc;
 use std::thread;
@@ -53,7 +53,7 @@ pub(super) fn wait_and_open(
             Ok(ActiveServerCheckResult::Gone { epoch }) => {
                 log::info!("standby: the active server is gone: this one takes its place");
                 let on_taken_over = Some(Arc::clone(&over.on_taken_over));
-                let claim = DatabaseClaim { predecessor: Some(epoch), on_taken_over, on_fenced: None };
+                let claim = DatabaseTakeoverOptions { predecessor: Some(epoch), on_taken_over, on_fenced: None };
                 let Some(opened) = take_over(config, signals, wake, claim)? else { return Ok(None) };
                 opened.map(Some)
             }
@@ -88,7 +88,7 @@ fn take_over(
     config: &Config,
     signals: &mut Option<Signals>,
     wake: &WakeFn,
-    claim: DatabaseClaim,
+    claim: DatabaseTakeoverOptions,
 ) -> Result<Option<Result<WorkerPool, StoreError>>, StartError> {
     let asked = Instant::now();
     let (config, wake) = (config.clone(), Arc::clone(wake));

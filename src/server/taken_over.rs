@@ -3,7 +3,7 @@
 //! new promises.
 
 use crate::store::cluster::{Cause, OnFenced};
-use crate::store::pool::{DatabaseClaim, WakeFn};
+use crate::store::pool::{DatabaseTakeoverOptions, WakeFn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -64,8 +64,8 @@ impl StopReasonFlags {
     }
 
     /// The claim of a server that does not take over from another one.
-    pub(super) fn claim(&self) -> DatabaseClaim {
-        DatabaseClaim {
+    pub(super) fn claim(&self) -> DatabaseTakeoverOptions {
+        DatabaseTakeoverOptions {
             predecessor: None,
             on_taken_over: Some(Arc::clone(&self.on_taken_over)),
             on_fenced: Some(Arc::clone(&self.on_fenced)),

@@ -3,7 +3,7 @@
 
 use super::quota::MailboxUsageCache;
 use super::{StoreConnection, StoreError, push_jobs};
-use crate::chat::contract::{AccountJob, AccountOutcome, RosterReply, RosterReplyFriendRequest};
+use crate::chat::contract::{OwnAccountStoreJob, OwnAccountStoreJobOutcome, RosterReply, RosterReplyFriendRequest};
 use crate::protocol::field::{Secret, UserName};
 
 /// Does one job of a user.
@@ -11,21 +11,27 @@ pub(super) fn run(
     store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
-    job: &AccountJob,
-) -> Result<AccountOutcome, StoreError> {
+    job: &OwnAccountStoreJob,
+) -> Result<OwnAccountStoreJobOutcome, StoreError> {
     Ok(match job {
-        AccountJob::Roster { after, rows_max, bytes_max } => {
-            AccountOutcome::Roster(roster(store, user, after.as_ref(), *rows_max, *bytes_max)?)
+        OwnAccountStoreJob::Roster { after, rows_max, bytes_max } => {
+            OwnAccountStoreJobOutcome::Roster(roster(store, user, after.as_ref(), *rows_max, *bytes_max)?)
         }
-        AccountJob::ChangeProfile(_) if store.accounts().account(user)?.is_none() => AccountOutcome::NoSuchUser,
-        AccountJob::ChangeProfile(change) => {
+        OwnAccountStoreJob::ChangeProfile(_) if store.accounts().account(user)?.is_none() => {
+            OwnAccountStoreJobOutcome::NoSuchUser
+        }
+        OwnAccountStoreJob::ChangeProfile(change) => {
             store.accounts().change_profile(user, change)?;
-            AccountOutcome::Changed
+            OwnAccountStoreJobOutcome::Changed
         }
-        AccountJob::ChangePassword { old_hash, new_hash } => change_password(store, user, old_hash.as_ref(), new_hash)?,
-        AccountJob::Block { other, blocked_max } => block(store, mailbox_counts, user, other, *blocked_max)?,
-        AccountJob::Unblock { other } => unblock(store, mailbox_counts, user, other)?,
-        AccountJob::Blocked => AccountOutcome::Blocked { names: store.blocks().of_user(user)?, hidden_push: None },
+        OwnAccountStoreJob::ChangePassword { old_hash, new_hash } => {
+            change_password(store, user, old_hash.as_ref(), new_hash)?
+        }
+        OwnAccountStoreJob::Block { other, blocked_max } => block(store, mailbox_counts, user, other, *blocked_max)?,
+        OwnAccountStoreJob::Unblock { other } => unblock(store, mailbox_counts, user, other)?,
+        OwnAccountStoreJob::Blocked => {
+            OwnAccountStoreJobOutcome::Blocked { names: store.blocks().of_user(user)?, hidden_push: None }
+        }
     })
 }
 
@@ -68,20 +74,20 @@ fn change_password(
     user: &UserName,
     old_hash: Option<&Secret>,
     new_hash: &Secret,
-) -> Result<AccountOutcome, StoreError> {
+) -> Result<OwnAccountStoreJobOutcome, StoreError> {
     let Some(account) = store.accounts().account(user)? else {
-        return Ok(AccountOutcome::NoSuchUser);
+        return Ok(OwnAccountStoreJobOutcome::NoSuchUser);
     };
     // The same hash, salt and all: the same job once more.
     if account.password_hash == *new_hash {
-        return Ok(AccountOutcome::Changed);
+        return Ok(OwnAccountStoreJobOutcome::Changed);
     }
     if old_hash.is_some_and(|old| *old != account.password_hash) {
-        return Ok(AccountOutcome::Stale);
+        return Ok(OwnAccountStoreJobOutcome::Stale);
     }
     store.accounts().set_password(user, new_hash)?;
     store.tokens().remove_all(user)?;
-    Ok(AccountOutcome::Changed)
+    Ok(OwnAccountStoreJobOutcome::Changed)
 }
 
 /// Blocks a user. Their friendship ends, the request of the blocking user is removed, and that of
@@ -93,15 +99,15 @@ fn block(
     user: &UserName,
     other: &UserName,
     blocked_max: u32,
-) -> Result<AccountOutcome, StoreError> {
+) -> Result<OwnAccountStoreJobOutcome, StoreError> {
     // Either account may have been deleted since, and no row about it may be written any more.
     if store.accounts().accounts_exist(user, other)? != [true, true] {
-        return Ok(AccountOutcome::NoSuchUser);
+        return Ok(OwnAccountStoreJobOutcome::NoSuchUser);
     }
     let mut names = store.blocks().of_user(user)?;
     if let Err(place) = names.binary_search(other) {
         if names.len() >= blocked_max as usize {
-            return Ok(AccountOutcome::TooMany);
+            return Ok(OwnAccountStoreJobOutcome::TooMany);
         }
         names.insert(place, other.clone());
         store.blocks().add(user, other)?;
@@ -111,7 +117,7 @@ fn block(
     if request.as_ref().is_some_and(|request| !request.is_hidden) {
         store.friendships().hide_request(user, other)?;
     }
-    Ok(AccountOutcome::Blocked { names, hidden_push: request.map(|request| request.seq) })
+    Ok(OwnAccountStoreJobOutcome::Blocked { names, hidden_push: request.map(|request| request.seq) })
 }
 
 /// Unblocks a user. Their hidden request is removed with its push, which is still stored if the
@@ -121,10 +127,10 @@ fn unblock(
     mailbox_counts: &mut MailboxUsageCache,
     user: &UserName,
     other: &UserName,
-) -> Result<AccountOutcome, StoreError> {
+) -> Result<OwnAccountStoreJobOutcome, StoreError> {
     store.blocks().remove(user, other)?;
     let hidden_push = push_jobs::remove_hidden_request(store, mailbox_counts, user, other)?;
-    Ok(AccountOutcome::Blocked { names: store.blocks().of_user(user)?, hidden_push })
+    Ok(OwnAccountStoreJobOutcome::Blocked { names: store.blocks().of_user(user)?, hidden_push })
 }
 
 #[cfg(test)]

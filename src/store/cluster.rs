@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use super::mysql::{
     ClusterEvent, ClusterMembers, ClusterMembersReader, FenceCause as Cause, ForgetNodeResult, NodeLiveness,
-    NodeLivenessFigures, NodeStatus, SharedNodeNames,
+    NodeLivenessFigures, NodeStatusReport, SharedNodeNames,
 };
 
 /// How long a node that leaves waits until its records for other nodes are written.

@@ -17,7 +17,7 @@
 //! flow would stay first in line until all of them are done, and all others would wait.
 
 use super::lane_queue::SubmittedJob;
-use crate::chat::contract::{AccountJob, AdminStoreJob, ClusterStoreJob, Job, JobTicket};
+use crate::chat::contract::{AdminStoreJob, ClusterStoreJob, Job, JobTicket, OwnAccountStoreJob};
 use crate::protocol::field::RESERVED_NAME;
 use slab::Slab;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -111,13 +111,13 @@ fn cluster_cost(job: &ClusterStoreJob) -> u64 {
     }
 }
 
-fn account_cost(job: &AccountJob) -> u64 {
+fn account_cost(job: &OwnAccountStoreJob) -> u64 {
     match job {
-        AccountJob::Roster { rows_max, .. } => 20 + u64::from(*rows_max) / 5,
-        AccountJob::ChangeProfile(_) | AccountJob::ChangePassword { .. } => 30,
-        AccountJob::Blocked => 50,
+        OwnAccountStoreJob::Roster { rows_max, .. } => 20 + u64::from(*rows_max) / 5,
+        OwnAccountStoreJob::ChangeProfile(_) | OwnAccountStoreJob::ChangePassword { .. } => 30,
+        OwnAccountStoreJob::Blocked => 50,
         // The answer also lists all names.
-        AccountJob::Block { .. } | AccountJob::Unblock { .. } => 100,
+        OwnAccountStoreJob::Block { .. } | OwnAccountStoreJob::Unblock { .. } => 100,
     }
 }
 
@@ -134,17 +134,17 @@ fn admin_cost(job: &AdminStoreJob) -> u64 {
 
 /// The kinds of jobs that can share one statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum JobBatchKind {
+enum SameStatementJobKind {
     Save,
     Delete,
     Other,
 }
 
-fn kind(job: &Job) -> JobBatchKind {
+fn kind(job: &Job) -> SameStatementJobKind {
     match job {
-        Job::SavePush { .. } => JobBatchKind::Save,
-        Job::DeletePush { .. } => JobBatchKind::Delete,
-        _ => JobBatchKind::Other,
+        Job::SavePush { .. } => SameStatementJobKind::Save,
+        Job::DeletePush { .. } => SameStatementJobKind::Delete,
+        _ => SameStatementJobKind::Other,
     }
 }
 
@@ -404,7 +404,7 @@ impl FairQueue {
 /// not before the stage of the preceding job in its user's order.
 #[derive(Default)]
 struct TakenBatch {
-    stages: Vec<(JobBatchKind, Vec<SubmittedJob>)>,
+    stages: Vec<(SameStatementJobKind, Vec<SubmittedJob>)>,
     /// The stage of the last job about a user.
     last: HashMap<FairQueueUserHash, usize>,
     /// It has jobs other than saves and deletions: those gain little by a common transaction.
@@ -426,7 +426,7 @@ impl TakenBatch {
         if let Some(about) = about {
             self.last.insert(about, stage);
         }
-        self.has_others |= kind == JobBatchKind::Other;
+        self.has_others |= kind == SameStatementJobKind::Other;
         self.len += 1;
         self.cost += cost;
     }

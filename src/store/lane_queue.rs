@@ -36,16 +36,16 @@ impl DataWorkerQueue {
 }
 
 /// A queue's two ends. Its length is bounded by what the loop submits at most.
-pub(super) fn lane_queue() -> (LaneSender, LaneReceiver) {
+pub(super) fn lane_queue() -> (DataWorkerQueueSender, DataWorkerQueueReceiver) {
     let shared = Arc::new(DataWorkerQueue::default());
-    (LaneSender(Arc::clone(&shared)), LaneReceiver { shared, taken_jobs: Vec::new() })
+    (DataWorkerQueueSender(Arc::clone(&shared)), DataWorkerQueueReceiver { shared, taken_jobs: Vec::new() })
 }
 
 /// The loop's end. When it is dropped, the worker does the jobs that are queued, and ends.
 #[derive(Debug)]
-pub(super) struct LaneSender(Arc<DataWorkerQueue>);
+pub(super) struct DataWorkerQueueSender(Arc<DataWorkerQueue>);
 
-impl LaneSender {
+impl DataWorkerQueueSender {
     /// Queues all of `jobs`, and leaves it empty. Holds the lock only while `jobs` is appended to
     /// the queue.
     ///
@@ -72,7 +72,7 @@ impl LaneSender {
     }
 }
 
-impl Drop for LaneSender {
+impl Drop for DataWorkerQueueSender {
     fn drop(&mut self) {
         self.0.state().sender_is_gone = true;
         self.0.enough_jobs.notify_one();
@@ -85,13 +85,13 @@ pub(super) struct WorkerIsGone;
 
 /// The worker's end.
 #[derive(Debug)]
-pub(super) struct LaneReceiver {
+pub(super) struct DataWorkerQueueReceiver {
     shared: Arc<DataWorkerQueue>,
     /// The jobs that were taken last; kept for its capacity.
     taken_jobs: Vec<SubmittedJob>,
 }
 
-impl LaneReceiver {
+impl DataWorkerQueueReceiver {
     /// Waits until `count` jobs are queued, `within` is over, or the sender is gone. Returns
     /// whether any job is queued.
     pub(super) fn wait(&self, count: usize, within: Option<Duration>) -> bool {
@@ -124,7 +124,7 @@ impl LaneReceiver {
     }
 }
 
-impl Drop for LaneReceiver {
+impl Drop for DataWorkerQueueReceiver {
     fn drop(&mut self) {
         self.shared.state().worker_is_gone = true;
     }
@@ -141,7 +141,7 @@ mod tests {
         tickets.map(|ticket| (JobTicket { slot: ticket, generation: 0 }, job())).collect()
     }
 
-    fn tickets(receiver: &mut LaneReceiver) -> Vec<u32> {
+    fn tickets(receiver: &mut DataWorkerQueueReceiver) -> Vec<u32> {
         receiver.take().map(|(ticket, _)| ticket.slot).collect()
     }
 

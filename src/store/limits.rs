@@ -1,7 +1,7 @@
 //! The settings of the store that can change while the server runs.
 
 use super::StoreConnection;
-use super::password::VerifiedLogins;
+use super::password::VerifiedPasswordCache;
 use super::quota::{MailboxQuotas, MailboxUsageCache};
 use super::wal::WalSizeWatch;
 use crate::config::Config;
@@ -16,7 +16,7 @@ pub struct SharedReloadableStoreLimits {
     /// The number of changes so far.
     version: AtomicU64,
     values: Mutex<ReloadableStoreLimits>,
-    verified_logins: Arc<VerifiedLogins>,
+    verified_logins: Arc<VerifiedPasswordCache>,
 }
 
 /// The limits of the data workers.
@@ -33,7 +33,7 @@ impl ReloadableStoreLimits {
 }
 
 impl SharedReloadableStoreLimits {
-    pub(super) fn new(config: &Config, verified_logins: Arc<VerifiedLogins>) -> Self {
+    pub(super) fn new(config: &Config, verified_logins: Arc<VerifiedPasswordCache>) -> Self {
         Self { version: AtomicU64::new(0), values: Mutex::new(ReloadableStoreLimits::of(config)), verified_logins }
     }
 

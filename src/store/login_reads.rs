@@ -2,7 +2,7 @@
 //! pushes.
 
 use super::accounts::AccountAuthData;
-use super::password::{PasswordCacheResult, VerifiedLogins};
+use super::password::{PasswordCacheResult, VerifiedPasswordCache};
 use super::token::{self, ValidTokenExpiryRange};
 use super::{StoreConnection, StoreError};
 use crate::chat::contract::{JobOutcome, PushPage};
@@ -16,7 +16,7 @@ pub(super) fn prove(
     user: &UserName,
     (credential, uses_cache): (&Credential, bool),
     span: ValidTokenExpiryRange,
-    verified: &VerifiedLogins,
+    verified: &VerifiedPasswordCache,
 ) -> Result<JobOutcome, StoreError> {
     let account = match store.accounts().account(user) {
         // The other jobs of the batch are not the cause, and only a new password helps.

@@ -10,7 +10,7 @@ mod tokens;
 use super::accounts::{AccountAuthData, AccountRepository};
 use super::blocks::BlockedUserRepository;
 use super::friendship::FriendshipRepository;
-use super::roster::RosterRepository;
+use super::roster::RosterReadRepository;
 use super::token::{ResumeTokenRepository, StoredToken};
 use super::{MailboxSaveResult, PushSenderAndSize, StoreConnection, StoreError};
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -262,7 +262,7 @@ impl StoreConnection for MemoryStore {
         self
     }
 
-    fn rosters(&mut self) -> &mut dyn RosterRepository {
+    fn rosters(&mut self) -> &mut dyn RosterReadRepository {
         self
     }
 

@@ -40,7 +40,7 @@ use accounts::AccountRepository;
 use blocks::BlockedUserRepository;
 use friendship::FriendshipRepository;
 use node::ClusterStore;
-use roster::RosterRepository;
+use roster::RosterReadRepository;
 use std::fmt;
 use token::ResumeTokenRepository;
 
@@ -253,7 +253,7 @@ pub trait StoreConnection: Send {
     /// The table of blocked users.
     fn blocks(&mut self) -> &mut dyn BlockedUserRepository;
     /// Friends and requests for a user's roster.
-    fn rosters(&mut self) -> &mut dyn RosterRepository;
+    fn rosters(&mut self) -> &mut dyn RosterReadRepository;
     /// The table of resume tokens.
     fn tokens(&mut self) -> &mut dyn ResumeTokenRepository;
 }

@@ -51,7 +51,7 @@ pub use keeper::ActiveServerHeartbeat;
 use lanes::WriterFenceLane;
 pub use lease::{ClusterEvent, FenceCause, LeaseCallbacks, NodeLease};
 pub use life_signs::NodeLivenessFigures;
-pub use members::{ClusterMembers, ClusterMembersReader, NodeLiveness, NodeStatus};
+pub use members::{ClusterMembers, ClusterMembersReader, NodeLiveness, NodeStatusReport};
 pub use node_identity::NodeIdentity;
 pub use node_names::SharedNodeNames;
 pub use nodes::NodeDatabase;
@@ -62,7 +62,7 @@ use super::accounts::AccountRepository;
 use super::blocks::BlockedUserRepository;
 use super::friendship::FriendshipRepository;
 use super::node::ClusterStore;
-use super::roster::RosterRepository;
+use super::roster::RosterReadRepository;
 use super::token::ResumeTokenRepository;
 use super::{MailboxSaveResult, PushSenderAndSize, StoreConnection, StoreError};
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -344,7 +344,7 @@ impl StoreConnection for MysqlStore {
         self
     }
 
-    fn rosters(&mut self) -> &mut dyn RosterRepository {
+    fn rosters(&mut self) -> &mut dyn RosterReadRepository {
         self
     }
 

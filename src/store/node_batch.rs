@@ -6,7 +6,7 @@
 use super::job_kinds::push_seq;
 use super::login_reads::{load, may_log_in, page_of, prove};
 use super::node::ClusterStore;
-use super::password::VerifiedLogins;
+use super::password::VerifiedPasswordCache;
 use super::quota::MailboxUsageCache;
 use super::token::ValidTokenExpiryRange;
 use super::transaction::{TransactionProgress, begin, run_job};
@@ -54,7 +54,7 @@ pub(super) fn transact(
     store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxUsageCache,
     jobs: &[Job],
-    verified: &VerifiedLogins,
+    verified: &VerifiedPasswordCache,
     progress: &mut TransactionProgress,
 ) -> Result<Vec<JobOutcome>, StoreError> {
     let writes = begin(store, jobs, progress)?;
@@ -167,7 +167,7 @@ fn run_one(
     store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxUsageCache,
     job: &Job,
-    verified: &VerifiedLogins,
+    verified: &VerifiedPasswordCache,
 ) -> Result<JobOutcome, StoreError> {
     match job {
         Job::LogIn { user, credential, uses_cache, now_ms, latest_ms, pushes_max, bytes_max } => {

@@ -155,7 +155,7 @@ pub enum PasswordCacheResult {
 /// Which passwords were verified since the start: a keyed MAC per user, bound to the hash that was
 /// stored then. The key is made at the start and never written anywhere.
 #[derive(Debug)]
-pub struct VerifiedLogins {
+pub struct VerifiedPasswordCache {
     key: [u8; 32],
     numbers: RandomState,
     users_max: AtomicUsize,
@@ -220,7 +220,7 @@ impl VerifiedPasswordTags {
     }
 }
 
-impl VerifiedLogins {
+impl VerifiedPasswordCache {
     /// An empty cache.
     ///
     /// # Errors
@@ -317,7 +317,7 @@ impl VerifiedLogins {
 mod tests {
     use super::*;
 
-    impl VerifiedLogins {
+    impl VerifiedPasswordCache {
         fn knows(&self, user: &UserName, password: &Secret, stored: &Secret) -> bool {
             self.compare(user, password, stored) == PasswordCacheResult::Fits
         }
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn the_cache_knows_which_password_was_verified_against_which_hash() {
-        let cache = VerifiedLogins::new(4).unwrap();
+        let cache = VerifiedPasswordCache::new(4).unwrap();
         let user = |name: &str| UserName::new(name).unwrap();
         let (password, stored) = (Secret::new("p"), Secret::new("h"));
         cache.remember(&user("ann"), &password, &stored);
@@ -384,12 +384,12 @@ mod tests {
         assert!(!cache.knows(&user("ann"), &Secret::new("q"), &stored));
         assert!(!cache.knows(&user("ann"), &password, &Secret::new("i")), "the stored hash has changed");
         assert!(!cache.knows(&user("bob"), &password, &stored));
-        assert!(!VerifiedLogins::new(4).unwrap().knows(&user("ann"), &password, &stored));
+        assert!(!VerifiedPasswordCache::new(4).unwrap().knows(&user("ann"), &password, &stored));
     }
 
     #[test]
     fn the_cache_is_bounded_and_evicts_the_longest_unused() {
-        let cache = VerifiedLogins::new(4).unwrap();
+        let cache = VerifiedPasswordCache::new(4).unwrap();
         let user = |name: &str| UserName::new(name).unwrap();
         let (password, stored) = (Secret::new("p"), Secret::new("h"));
         for number in 0..100 {
@@ -405,7 +405,7 @@ mod tests {
             assert!(tags.young_tags.len() + tags.old_tags.len() <= 4);
         }
         assert!(!cache.knows(&user("user 0"), &password, &stored));
-        let none = VerifiedLogins::new(0).unwrap();
+        let none = VerifiedPasswordCache::new(0).unwrap();
         none.remember(&user("ann"), &password, &stored);
         assert!(!none.knows(&user("ann"), &password, &stored));
     }

@@ -6,11 +6,11 @@ use super::cluster::{ClusterHandle, OnFenced};
 use super::fair_queue::{FairQueue, lane_user};
 use super::group_commit::GroupCommitDelay;
 pub use super::health::StoreHealth;
-use super::lane_queue::{LaneReceiver, LaneSender, SubmittedJob, lane_queue};
+use super::lane_queue::{DataWorkerQueueReceiver, DataWorkerQueueSender, SubmittedJob, lane_queue};
 pub use super::limits::SharedReloadableStoreLimits;
 use super::memory::MemoryStore;
 use super::mysql::{ActiveServerHeartbeat, MysqlConnector, MysqlStore, NodeDatabase, ROW_BYTES};
-use super::password::{PasswordHasher, VerifiedLogins};
+use super::password::{PasswordHasher, VerifiedPasswordCache};
 use super::priority::CrossWorkerUrgentBatchGate;
 use super::quota::{MailboxQuotas, MailboxUsageCache};
 use super::reopen::StoreOpener;
@@ -44,7 +44,7 @@ const REST_AFTER: Duration = Duration::from_millis(500);
 
 /// The loop's end of a data worker.
 struct DataWorkerHandle {
-    sender: LaneSender,
+    sender: DataWorkerQueueSender,
     /// The jobs of this turn, sent in one piece: otherwise the worker may wake before the second
     /// job is there.
     jobs: Vec<SubmittedJob>,
@@ -73,7 +73,7 @@ impl std::fmt::Debug for WorkerPool {
 /// How a server comes to a database that several servers may want. SQLite and memory need none of
 /// it.
 #[derive(Clone, Default)]
-pub struct DatabaseClaim {
+pub struct DatabaseTakeoverOptions {
     /// The epoch of the server whose place is taken, even if it holds the lock.
     pub predecessor: Option<u64>,
     /// Called once when another server has taken the place of this one.
@@ -85,7 +85,7 @@ pub struct DatabaseClaim {
 /// The function that opens the store, and the number of workers that may.
 fn opener(
     config: &Config,
-    claim: DatabaseClaim,
+    claim: DatabaseTakeoverOptions,
     health: &Arc<StoreHealth>,
 ) -> Result<(StoreOpener, usize), StoreError> {
     Ok(match config.store.clone() {
@@ -172,14 +172,14 @@ impl WorkerPool {
     /// # Errors
     /// When the store cannot be used.
     pub fn start(config: &Config, wake: WakeFn) -> Result<Self, StoreError> {
-        Self::start_as(config, DatabaseClaim::default(), wake)
+        Self::start_as(config, DatabaseTakeoverOptions::default(), wake)
     }
 
     /// The same for a server that takes another one's place, or must know when it loses its own.
     ///
     /// # Errors
     /// When the store cannot be used.
-    pub fn start_as(config: &Config, claim: DatabaseClaim, wake: WakeFn) -> Result<Self, StoreError> {
+    pub fn start_as(config: &Config, claim: DatabaseTakeoverOptions, wake: WakeFn) -> Result<Self, StoreError> {
         if let Some(name) = &config.node_name {
             return Self::start_as_node(config, name, claim, wake);
         }
@@ -189,7 +189,12 @@ impl WorkerPool {
     }
 
     /// The same for a node of a cluster.
-    fn start_as_node(config: &Config, name: &str, claim: DatabaseClaim, wake: WakeFn) -> Result<Self, StoreError> {
+    fn start_as_node(
+        config: &Config,
+        name: &str,
+        claim: DatabaseTakeoverOptions,
+        wake: WakeFn,
+    ) -> Result<Self, StoreError> {
         let StoreUrl::Mysql(url) = &config.store else {
             return Err(StoreError::Unusable("a node of a cluster needs a MySQL store".into()));
         };
@@ -234,7 +239,8 @@ impl WorkerPool {
         wake: WakeFn,
     ) -> Result<Self, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
-        let verified = Arc::new(VerifiedLogins::new(config.verified_logins_max).map_err(|error| unavailable(&error))?);
+        let verified =
+            Arc::new(VerifiedPasswordCache::new(config.verified_logins_max).map_err(|error| unavailable(&error))?);
         let limits = Arc::new(SharedReloadableStoreLimits::new(config, Arc::clone(&verified)));
         let opener = Arc::new(opener);
         let (done_sender, done) = channel();
@@ -369,7 +375,7 @@ impl WorkerPool {
 
 fn data_worker(
     mut batch: DataWorker,
-    mut jobs: LaneReceiver,
+    mut jobs: DataWorkerQueueReceiver,
     undelivered: &OutcomeByteBudget,
     priority: &CrossWorkerUrgentBatchGate,
     done: &Sender<JobDone>,
@@ -419,7 +425,7 @@ fn data_worker(
     }
 }
 
-fn delay_commit(waiting: &mut FairQueue, jobs: &mut LaneReceiver, group_commit: &mut GroupCommitDelay) {
+fn delay_commit(waiting: &mut FairQueue, jobs: &mut DataWorkerQueueReceiver, group_commit: &mut GroupCommitDelay) {
     let have = waiting.len();
     let Some((expected, wait)) = group_commit.delay(have) else { return };
     jobs.wait(expected - have, Some(wait));
@@ -432,7 +438,7 @@ struct AuthWorker {
     jobs: Arc<Mutex<Receiver<SubmittedJob>>>,
     done: Sender<JobDone>,
     wake: WakeFn,
-    verified_logins: Arc<VerifiedLogins>,
+    verified_logins: Arc<VerifiedPasswordCache>,
 }
 
 impl AuthWorker {

@@ -20,7 +20,7 @@ pub enum StoreOpenMode {
 
 /// One column. Texts compare byte for byte in every store, so all of them have the same order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableColumn {
+pub enum CopyTableColumn {
     /// Text.
     Text(&'static str),
     /// A number below 2^63.
@@ -32,16 +32,16 @@ pub enum TableColumn {
 
 /// One kind of record.
 #[derive(Debug)]
-pub struct TableSchema {
+pub struct CopyTableSchema {
     /// Its name, in every store.
     pub name: &'static str,
     /// The number of columns in its primary key, which are the first ones.
     pub key: usize,
     /// All its columns.
-    pub columns: &'static [TableColumn],
+    pub columns: &'static [CopyTableColumn],
 }
 
-impl TableSchema {
+impl CopyTableSchema {
     /// Its name for messages to people.
     #[must_use]
     pub fn display_name(&self) -> String {
@@ -50,66 +50,70 @@ impl TableSchema {
 }
 
 /// All tables of a store, in the order in which they are copied.
-pub const TABLES: &[TableSchema] = &[
-    TableSchema {
+pub const TABLES: &[CopyTableSchema] = &[
+    CopyTableSchema {
         name: "accounts",
         key: 1,
         columns: &[
-            TableColumn::Text("user_name"),
-            TableColumn::Text("password_hash"),
-            TableColumn::Text("email_address"),
-            TableColumn::Text("nick_name"),
-            TableColumn::Text("profile_picture"),
-            TableColumn::Text("location"),
-            TableColumn::Text("personal_description"),
-            TableColumn::Text("rsa_public_key"),
-            TableColumn::Created,
-            TableColumn::Number("state"),
+            CopyTableColumn::Text("user_name"),
+            CopyTableColumn::Text("password_hash"),
+            CopyTableColumn::Text("email_address"),
+            CopyTableColumn::Text("nick_name"),
+            CopyTableColumn::Text("profile_picture"),
+            CopyTableColumn::Text("location"),
+            CopyTableColumn::Text("personal_description"),
+            CopyTableColumn::Text("rsa_public_key"),
+            CopyTableColumn::Created,
+            CopyTableColumn::Number("state"),
         ],
     },
-    TableSchema {
+    CopyTableSchema {
         name: "friendships",
         key: 2,
-        columns: &[TableColumn::Text("user_name"), TableColumn::Text("friend_name")],
+        columns: &[CopyTableColumn::Text("user_name"), CopyTableColumn::Text("friend_name")],
     },
-    TableSchema {
+    CopyTableSchema {
         name: "friend_requests",
         key: 2,
         columns: &[
-            TableColumn::Text("receiver"),
-            TableColumn::Text("sender"),
-            TableColumn::Text("message_id"),
-            TableColumn::Number("time_ms"),
-            TableColumn::Number("push_seq"),
-            TableColumn::Number("hidden"),
-            TableColumn::Text("content"),
+            CopyTableColumn::Text("receiver"),
+            CopyTableColumn::Text("sender"),
+            CopyTableColumn::Text("message_id"),
+            CopyTableColumn::Number("time_ms"),
+            CopyTableColumn::Number("push_seq"),
+            CopyTableColumn::Number("hidden"),
+            CopyTableColumn::Text("content"),
         ],
     },
-    TableSchema {
+    CopyTableSchema {
         name: "pushes",
         key: 1,
         columns: &[
-            TableColumn::Number("seq"),
-            TableColumn::Text("receiver"),
-            TableColumn::Text("sender"),
-            TableColumn::Text("message_id"),
-            TableColumn::Number("kind"),
-            TableColumn::Number("once"),
-            TableColumn::Number("time_ms"),
-            TableColumn::Text("content"),
+            CopyTableColumn::Number("seq"),
+            CopyTableColumn::Text("receiver"),
+            CopyTableColumn::Text("sender"),
+            CopyTableColumn::Text("message_id"),
+            CopyTableColumn::Number("kind"),
+            CopyTableColumn::Number("once"),
+            CopyTableColumn::Number("time_ms"),
+            CopyTableColumn::Text("content"),
         ],
     },
-    TableSchema {
+    CopyTableSchema {
         name: "resume_tokens",
         key: 2,
-        columns: &[TableColumn::Text("user_name"), TableColumn::Text("token_hash"), TableColumn::Number("expires_ms")],
+        columns: &[
+            CopyTableColumn::Text("user_name"),
+            CopyTableColumn::Text("token_hash"),
+            CopyTableColumn::Number("expires_ms"),
+        ],
     },
-    TableSchema {
+    CopyTableSchema {
         name: "blocks",
         key: 2,
-        columns: &[TableColumn::Text("user_name"), TableColumn::Text("blocked_name")],
+        columns: &[CopyTableColumn::Text("user_name"), CopyTableColumn::Text("blocked_name")],
     },
-    TableSchema { name: "deletions", key: 1, columns: &[TableColumn::Text("user_name")] },
+    CopyTableSchema { name: "deletions", key: 1, columns: &[CopyTableColumn::Text("user_name")] },
 ];
 
 /// The value in one column of one row.
@@ -157,7 +161,7 @@ pub trait CopyableStore {
     ///
     /// # Errors
     /// See [`StoreError`]; so for all methods.
-    fn count(&mut self, table: &TableSchema) -> Result<u64, StoreError>;
+    fn count(&mut self, table: &CopyTableSchema) -> Result<u64, StoreError>;
     /// The rows whose key is greater than `after` (`None`: from the first), ascending; none when
     /// there are no more.
     ///
@@ -165,7 +169,7 @@ pub trait CopyableStore {
     /// See [`StoreError`].
     fn read(
         &mut self,
-        table: &TableSchema,
+        table: &CopyTableSchema,
         after: Option<&[CopyColumnValue]>,
         max: CopyReadLimits,
     ) -> Result<Vec<CopyRow>, StoreError>;
@@ -173,7 +177,7 @@ pub trait CopyableStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    fn write(&mut self, table: &TableSchema, rows: &[CopyRow]) -> Result<(), StoreError>;
+    fn write(&mut self, table: &CopyTableSchema, rows: &[CopyRow]) -> Result<(), StoreError>;
     /// Marks the store as the target of an unfinished copy. A marked store cannot be opened in any
     /// role.
     ///

@@ -21,14 +21,14 @@ pub const COUNTED_ROWS_MAX: u32 = 10_000;
 
 /// A number of pushes and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MailboxQuotaUsage {
+pub struct PushCountAndBytes {
     /// Pushes.
     pub rows: u64,
     /// The size of their texts (sender, receiver, id, content), and [`ROW_BYTES`] for each push.
     pub bytes: u64,
 }
 
-impl MailboxQuotaUsage {
+impl PushCountAndBytes {
     /// The usage of one push with `text_bytes` of text.
     #[must_use]
     pub fn of_one_push(text_bytes: u64) -> Self {
@@ -54,9 +54,9 @@ impl MailboxQuotaUsage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MailboxQuotas {
     /// The quota for all pushes to one receiver.
-    pub receiver: MailboxQuotaUsage,
+    pub receiver: PushCountAndBytes,
     /// The quota for the pushes of one sender to one receiver.
-    pub pair: MailboxQuotaUsage,
+    pub pair: PushCountAndBytes,
 }
 
 impl MailboxQuotas {
@@ -64,11 +64,11 @@ impl MailboxQuotas {
     #[must_use]
     pub fn of(config: &Config) -> Self {
         Self {
-            receiver: MailboxQuotaUsage {
+            receiver: PushCountAndBytes {
                 rows: config.waiting_per_receiver_max,
                 bytes: config.waiting_bytes_per_receiver_max,
             },
-            pair: MailboxQuotaUsage { rows: config.waiting_per_pair_max, bytes: config.waiting_bytes_per_pair_max },
+            pair: PushCountAndBytes { rows: config.waiting_per_pair_max, bytes: config.waiting_bytes_per_pair_max },
         }
     }
 }
@@ -96,12 +96,12 @@ enum MailboxCountProgress {
 }
 
 /// A sender, and their usage of a mailbox.
-type SenderUsage = (Box<str>, MailboxQuotaUsage);
+type SenderUsage = (Box<str>, PushCountAndBytes);
 
 /// The counted usage of one mailbox.
 #[derive(Debug)]
 struct MailboxUsage {
-    total: MailboxQuotaUsage,
+    total: PushCountAndBytes,
     /// The usage of each sender, in the order of their names. A sender without waiting pushes has
     /// no entry.
     shares: Vec<SenderUsage>,
@@ -118,7 +118,7 @@ impl MailboxUsage {
     fn new(is_uncertain: bool) -> Self {
         let count_progress = MailboxCountProgress::UpTo(0);
         Self {
-            total: MailboxQuotaUsage::default(),
+            total: PushCountAndBytes::default(),
             shares: Vec::new(),
             count_progress,
             is_uncertain,
@@ -131,8 +131,8 @@ impl MailboxUsage {
         self.shares.binary_search_by(|(name, _)| (**name).cmp(sender))
     }
 
-    fn usage_of_sender(&self, sender: &str) -> MailboxQuotaUsage {
-        self.sender_index(sender).map_or(MailboxQuotaUsage::default(), |place| self.shares[place].1)
+    fn usage_of_sender(&self, sender: &str) -> PushCountAndBytes {
+        self.sender_index(sender).map_or(PushCountAndBytes::default(), |place| self.shares[place].1)
     }
 
     /// Is this `seq` in the range that has been counted?
@@ -148,7 +148,7 @@ impl MailboxUsage {
     fn uncounted_after(&self, quotas: &MailboxQuotas) -> Option<u64> {
         match self.count_progress {
             MailboxCountProgress::UpTo(last)
-                if self.total.has_room(MailboxQuotaUsage::of_one_push(0), quotas.receiver) =>
+                if self.total.has_room(PushCountAndBytes::of_one_push(0), quotas.receiver) =>
             {
                 Some(last)
             }
@@ -157,7 +157,7 @@ impl MailboxUsage {
     }
 
     /// The quota that one more push of this sender would exceed.
-    fn exceeded_quota(&self, sender: &str, one: MailboxQuotaUsage, quotas: &MailboxQuotas) -> Option<MailboxQuotaKind> {
+    fn exceeded_quota(&self, sender: &str, one: PushCountAndBytes, quotas: &MailboxQuotas) -> Option<MailboxQuotaKind> {
         if !self.total.has_room(one, quotas.receiver) {
             return Some(MailboxQuotaKind::Receiver);
         }
@@ -166,7 +166,7 @@ impl MailboxUsage {
 
     /// Adds a push to the usage, or removes it if `more` is false. Returns the change in the number
     /// of shares.
-    fn change(&mut self, sender: &str, one: MailboxQuotaUsage, more: bool) -> isize {
+    fn change(&mut self, sender: &str, one: PushCountAndBytes, more: bool) -> isize {
         if more {
             self.total.add(one);
             match self.sender_index(sender) {
@@ -199,7 +199,7 @@ impl MailboxUsage {
 enum UsageUndoEntry {
     Added(Push),
     NotAdded(Push),
-    Removed { receiver: UserName, sender: Box<str>, seq: u64, one: MailboxQuotaUsage },
+    Removed { receiver: UserName, sender: Box<str>, seq: u64, one: PushCountAndBytes },
 }
 
 /// The counted usage of the mailboxes that one worker owns.
@@ -347,7 +347,7 @@ impl MailboxUsageCache {
         self.rows_left = self.rows_left.saturating_sub(1);
         if let Some(mailbox) = self.by_receiver.get_mut(receiver) {
             mailbox.count_progress = MailboxCountProgress::UpTo(seq);
-            let shares = mailbox.change(sender, MailboxQuotaUsage::of_one_push(text_bytes), true);
+            let shares = mailbox.change(sender, PushCountAndBytes::of_one_push(text_bytes), true);
             self.shares = self.shares.saturating_add_signed(shares);
         }
     }
@@ -367,7 +367,7 @@ impl MailboxUsageCache {
     /// Is there room for a push? If so, it counts from now on. `counted`: no more rows will be
     /// counted now, so decide by the present counts.
     pub fn admit(&mut self, push: &Push, counted: bool) -> MailboxQuotaCheckResult {
-        let one = MailboxQuotaUsage::of_one_push(push.text_bytes() as u64);
+        let one = PushCountAndBytes::of_one_push(push.text_bytes() as u64);
         let Some(mailbox) = self.by_receiver.get_mut(push.receiver()) else {
             debug_assert!(!counted, "begun to be counted at least");
             return if counted { MailboxQuotaCheckResult::Room } else { MailboxQuotaCheckResult::Uncounted };
@@ -399,7 +399,7 @@ impl MailboxUsageCache {
     /// The quota that a push would exceed.
     #[must_use]
     pub fn exceeded_quota(&self, push: &Push) -> Option<MailboxQuotaKind> {
-        let one = MailboxQuotaUsage::of_one_push(push.text_bytes() as u64);
+        let one = PushCountAndBytes::of_one_push(push.text_bytes() as u64);
         self.by_receiver.get(push.receiver())?.exceeded_quota(push.sender(), one, &self.quotas)
     }
 
@@ -417,7 +417,7 @@ impl MailboxUsageCache {
 
     /// A push was deleted.
     pub fn note_deleted(&mut self, receiver: &UserName, seq: u64, sender: Box<str>, text_bytes: u64) {
-        let one = MailboxQuotaUsage::of_one_push(text_bytes);
+        let one = PushCountAndBytes::of_one_push(text_bytes);
         self.change(receiver.as_str(), &sender, seq, one, false);
         self.journal.push(UsageUndoEntry::Removed { receiver: receiver.clone(), sender, seq, one });
     }
@@ -428,11 +428,11 @@ impl MailboxUsageCache {
     }
 
     fn change_by(&mut self, push: &Push, more: bool) {
-        let one = MailboxQuotaUsage::of_one_push(push.text_bytes() as u64);
+        let one = PushCountAndBytes::of_one_push(push.text_bytes() as u64);
         self.change(push.receiver(), push.sender(), push.seq, one, more);
     }
 
-    fn change(&mut self, receiver: &str, sender: &str, seq: u64, one: MailboxQuotaUsage, more: bool) {
+    fn change(&mut self, receiver: &str, sender: &str, seq: u64, one: PushCountAndBytes, more: bool) {
         if let Some(mailbox) = self.by_receiver.get_mut(receiver).filter(|mailbox| mailbox.covers(seq)) {
             let shares = mailbox.change(sender, one, more);
             self.shares = self.shares.saturating_add_signed(shares);
@@ -468,7 +468,7 @@ impl MailboxUsageCache {
 
     /// The usage of a receiver and the shares in it, if all of it has been counted.
     #[cfg(test)]
-    pub(super) fn usage(&self, receiver: &str) -> Option<(MailboxQuotaUsage, Vec<SenderUsage>)> {
+    pub(super) fn usage(&self, receiver: &str) -> Option<(PushCountAndBytes, Vec<SenderUsage>)> {
         let mailbox =
             self.by_receiver.get(receiver).filter(|mailbox| mailbox.count_progress == MailboxCountProgress::All)?;
         Some((mailbox.total, mailbox.shares.clone()))

@@ -4,7 +4,7 @@
 //! length. In an inbox the version, the epoch of the receiving node and the sender precede it.
 
 use crate::chat::contract::{
-    ForcedLogoutCause, HandedOverDirtyReceivers, HandoverDedupEntry, NodeId, NodeIncarnation, NodeMessage,
+    ForcedLogoutCause, HandoverDedupEntry, HandoverReceiversWithUnnotifiedOwners, NodeId, NodeIncarnation, NodeMessage,
     NodePresenceUpdate, UserHandoverData,
 };
 use crate::protocol::field::UserName;
@@ -161,7 +161,7 @@ fn write_released(out: &mut Vec<u8>, released: &UserHandoverData) {
     for number in [released.claim, released.epoch, released.clock] {
         out.extend(number.to_le_bytes());
     }
-    let HandedOverDirtyReceivers { listed, has_unlisted, age_ms } = &released.dirty;
+    let HandoverReceiversWithUnnotifiedOwners { listed, has_unlisted, age_ms } = &released.dirty;
     write_count(out, listed.len());
     listed.iter().for_each(|user| write_name(out, user));
     let of_dirty = ((*age_ms).min(u64::MAX >> 1) << 1) | u64::from(*has_unlisted);
@@ -312,7 +312,8 @@ impl<'a> ByteReader<'a> {
         let mut window = (0..self.count(SAID_BYTES)?).map(|_| one(self)).collect::<Option<Vec<_>>>()?;
         let of_dirty = window.iter().find(|said| said.key == KEY_OF_DIRTY).map_or(0, |said| said.age_ms);
         window.retain(|said| said.key != KEY_OF_DIRTY);
-        let dirty = HandedOverDirtyReceivers { listed, has_unlisted: of_dirty & 1 == 1, age_ms: of_dirty >> 1 };
+        let dirty =
+            HandoverReceiversWithUnnotifiedOwners { listed, has_unlisted: of_dirty & 1 == 1, age_ms: of_dirty >> 1 };
         Some(UserHandoverData { user, claim, epoch, clock, dirty, window })
     }
 }
@@ -333,14 +334,18 @@ mod tests {
             claim: 7,
             epoch: 8,
             clock: 9,
-            dirty: HandedOverDirtyReceivers {
+            dirty: HandoverReceiversWithUnnotifiedOwners {
                 listed: vec![user("bob"), user("鸿雁")],
-                ..HandedOverDirtyReceivers::default()
+                ..HandoverReceiversWithUnnotifiedOwners::default()
             },
             window,
         };
-        let dirty = HandedOverDirtyReceivers { listed: vec![user("bob")], has_unlisted: true, age_ms: u64::MAX >> 1 };
-        let old = HandedOverDirtyReceivers { listed: Vec::new(), has_unlisted: false, age_ms: 1 };
+        let dirty = HandoverReceiversWithUnnotifiedOwners {
+            listed: vec![user("bob")],
+            has_unlisted: true,
+            age_ms: u64::MAX >> 1,
+        };
+        let old = HandoverReceiversWithUnnotifiedOwners { listed: Vec::new(), has_unlisted: false, age_ms: 1 };
         vec![
             NodeMessage::Look { user: user("ann") },
             NodeMessage::Friend { user: user("鸿雁 🪿") },
@@ -349,7 +354,7 @@ mod tests {
             NodeMessage::Released(Box::new(UserHandoverData { dirty, ..released.clone() })),
             NodeMessage::Released(Box::new(UserHandoverData { dirty: old, window: Vec::new(), ..released.clone() })),
             NodeMessage::Released(Box::new(UserHandoverData {
-                dirty: HandedOverDirtyReceivers::default(),
+                dirty: HandoverReceiversWithUnnotifiedOwners::default(),
                 window: Vec::new(),
                 ..released
             })),
@@ -399,9 +404,12 @@ mod tests {
             write_released(&mut bytes, &released);
             bytes
         };
-        let dirty = HandedOverDirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms: 3 };
+        let dirty = HandoverReceiversWithUnnotifiedOwners { listed: Vec::new(), has_unlisted: true, age_ms: 3 };
         let (said, of_dirty) = (HandoverDedupEntry { key: 5, age_ms: 6 }, HandoverDedupEntry { key: 0, age_ms: 7 });
-        assert_eq!(released(dirty, vec![said]), released(HandedOverDirtyReceivers::default(), vec![of_dirty, said]));
+        assert_eq!(
+            released(dirty, vec![said]),
+            released(HandoverReceiversWithUnnotifiedOwners::default(), vec![of_dirty, said])
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::protocol::field::UserName;
 
 /// Reads for a user's roster. They are part of a [`StoreConnection`](super::StoreConnection)'s
 /// transaction.
-pub trait RosterRepository {
+pub trait RosterReadRepository {
     /// A user's friends whose names follow `after` in byte order, at most `rows_max`.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ pub use backup::{BackupContents, backup, check_source};
 use super::accounts::AccountRepository;
 use super::blocks::BlockedUserRepository;
 use super::friendship::FriendshipRepository;
-use super::roster::RosterRepository;
+use super::roster::RosterReadRepository;
 use super::token::ResumeTokenRepository;
 use super::{MailboxSaveResult, PushSenderAndSize, StoreConnection, StoreError, corrupt_error};
 use crate::protocol::field::{Profile, Secret, UserName};
@@ -360,7 +360,7 @@ impl StoreConnection for SqliteStore {
         self
     }
 
-    fn rosters(&mut self) -> &mut dyn RosterRepository {
+    fn rosters(&mut self) -> &mut dyn RosterReadRepository {
         self
     }
 

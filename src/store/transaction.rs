@@ -2,11 +2,11 @@
 
 use super::job_kinds::{accounts_to_lock, is_write};
 use super::login_reads::{load, load_proven, page, prove};
-use super::password::VerifiedLogins;
+use super::password::VerifiedPasswordCache;
 use super::quota::MailboxUsageCache;
 use super::token::ValidTokenExpiryRange;
 use super::{StoreConnection, StoreError, account_job, admin, push_jobs, token};
-use crate::chat::contract::{AccountJob, AccountOutcome, Job, JobOutcome};
+use crate::chat::contract::{Job, JobOutcome, OwnAccountStoreJob, OwnAccountStoreJobOutcome};
 
 /// How far a transaction came, whatever its outcome.
 #[derive(Default)]
@@ -42,7 +42,7 @@ pub(super) fn transact(
     store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxUsageCache,
     jobs: &[Job],
-    verified: &VerifiedLogins,
+    verified: &VerifiedPasswordCache,
     progress: &mut TransactionProgress,
 ) -> Result<Vec<JobOutcome>, StoreError> {
     let writes = begin(store, jobs, progress)?;
@@ -71,7 +71,7 @@ pub(super) fn run_job(
     store: &mut dyn StoreConnection,
     mailbox_counts: &mut MailboxUsageCache,
     job: &Job,
-    verified: &VerifiedLogins,
+    verified: &VerifiedPasswordCache,
 ) -> Result<JobOutcome, StoreError> {
     Ok(match job {
         Job::CreateAccount { profile, password_hash } => {
@@ -114,18 +114,16 @@ pub(super) fn run_job(
             token::save(store, user, &(hash, *expires_ms), span, *tokens_max)?;
             JobOutcome::Token(token)
         }
-        Job::RevokeTokens { user } => {
-            store.tokens().remove_all(user)?;
-            JobOutcome::TokensRevoked
-        }
+        Job::RevokeTokens { user } => store.tokens().remove_all(user).map(|_| JobOutcome::TokensRevoked)?,
         Job::Unfriend { user, other } => {
             push_jobs::unfriend(store, mailbox_counts, user, other)?;
             JobOutcome::Unfriended
         }
         Job::Account { user, job } => {
+            let changes_password = matches!(**job, OwnAccountStoreJob::ChangePassword { .. });
             let outcome = account_job::run(store, mailbox_counts, user, job)?;
-            if matches!(**job, AccountJob::ChangePassword { .. }) && outcome == AccountOutcome::Changed {
-                // With the old one still verified, the new password would count as different.
+            if changes_password && outcome == OwnAccountStoreJobOutcome::Changed {
+                // With the old one verified, the new password would count as different.
                 verified.remove(user);
             }
             JobOutcome::Account(Box::new(outcome))

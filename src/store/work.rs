@@ -4,7 +4,7 @@
 use super::health::{StoreHealth, WorkerStoreHealth};
 use super::job_kinds::{is_write, push_seq};
 use super::limits::{ReloadedLimitsAndWalSizeCheck, SharedReloadableStoreLimits};
-use super::password::VerifiedLogins;
+use super::password::VerifiedPasswordCache;
 use super::quota::MailboxUsageCache;
 use super::reopen::{StoreOpener, StoreReopener};
 use super::transaction::{TransactionProgress, transact};
@@ -46,7 +46,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(30);
 pub(super) struct DataWorker {
     link: StoreConnectionState,
     opener: Arc<StoreOpener>,
-    verified_logins: Arc<VerifiedLogins>,
+    verified_logins: Arc<VerifiedPasswordCache>,
     /// The counted mailboxes of the users whose pushes this worker owns.
     mailbox_counts: MailboxUsageCache,
     /// The time of the last transaction with an unknown outcome, until [`SETTLED_AFTER`] later.
@@ -117,7 +117,7 @@ impl DataWorker {
     pub(super) fn new(
         mut store: Box<dyn StoreConnection>,
         opener: Arc<StoreOpener>,
-        verified_logins: Arc<VerifiedLogins>,
+        verified_logins: Arc<VerifiedPasswordCache>,
         mailbox_counts: MailboxUsageCache,
     ) -> Self {
         let is_node = store.nodes().is_some();

@@ -211,7 +211,7 @@ const WITHOUT_CYCLES: [&str; 12] =
 
 /// Types that have the state of a part, or of a large module of it. Its modules add methods to the
 /// type, and the type has fields of the types of these modules, so naming it does not count.
-/// (`ChatCore` is in the root of its part, which may name all its modules.)
+/// (`ServerCore` is in the root of its part, which may name all its modules.)
 const STATE_OF_A_PART: [&str; 3] =
     ["net::hub::ConnectionHub", "bin::hongyan-chat::app::ChatApp", "bin::hongyan-chat::session::ChatSessionWorker"];
 

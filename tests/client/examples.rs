@@ -2,7 +2,7 @@
 
 use super::super::{Client, ClientEndReason, Error, PASSWORD, Restarting, options, push, tcp, user};
 use super::fake::Fake;
-use hongyan::client::{ErrorCode, Profile, PushKind, ServerRefusal, hash_value, sign_up};
+use hongyan::client::{ErrorCode, PushKind, ServerRefusal, UserProfile, hash_value, sign_up};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -168,7 +168,7 @@ fn the_python_client_keeps_the_rules_across_a_restart() {
     let url = tcp(server.addr);
     let folder = tempfile::tempdir().unwrap();
     let ann = user(&url, "ann");
-    sign_up(&options(&url, "py"), &Profile::default()).unwrap();
+    sign_up(&options(&url, "py"), &UserProfile::default()).unwrap();
     let Some(mut python) = Python::start(server.addr, "py", folder.path()) else { return };
     python.wait_for("online");
     ann.ask_friend("py", "hello").unwrap();

@@ -2,7 +2,7 @@
 
 use super::super::{PATIENCE, end, options, push};
 use super::fake::{Fake, Talk};
-use hongyan::client::{Client, ClientEndReason, ClientEvent, ClientOptions, Error, PendingSend, Profile, sign_up};
+use hongyan::client::{Client, ClientEndReason, ClientEvent, ClientOptions, Error, PendingSend, UserProfile, sign_up};
 use serde_json::json;
 use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
@@ -157,7 +157,7 @@ fn a_server_that_never_answers_is_given_up_within_the_limits() {
     assert!(matches!(error, Error::Unreachable(_)), "{error}");
     let mut hasty = options(&fake.url(), "ann");
     hasty.answer_limit = Duration::from_millis(50);
-    assert_eq!(sign_up(&hasty, &Profile::default()), Err(Error::TimedOut));
+    assert_eq!(sign_up(&hasty, &UserProfile::default()), Err(Error::TimedOut));
 
     let fake = Fake::start();
     let mut hasty = options(&fake.url(), "ann");
@@ -173,7 +173,7 @@ fn a_server_that_talks_without_an_end_does_not_hold_up_a_sign_up() {
     let fake = Fake::start();
     let mut hasty = options(&fake.url(), "ann");
     hasty.answer_limit = Duration::from_millis(50);
-    let asked = std::thread::spawn(move || sign_up(&hasty, &Profile::default()));
+    let asked = std::thread::spawn(move || sign_up(&hasty, &UserProfile::default()));
     let mut talk = fake.accept();
     talk.expect("1");
     let chatter = format!("{}\n", json!({"CONTENT": {"userName": "bob", "online": true}, "TYPE": "PRESENCE"}));

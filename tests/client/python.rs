@@ -3,7 +3,7 @@
 use super::super::{Restarting, options, push, tcp, user};
 use super::examples::Python;
 use super::fake::{Fake, Talk};
-use hongyan::client::{Profile, PushKind, sign_up};
+use hongyan::client::{PushKind, UserProfile, sign_up};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -26,7 +26,7 @@ fn the_python_client_accepts_a_request_whose_text_is_longer_in_escapes() {
     let url = tcp(server.addr);
     let folder = tempfile::tempdir().unwrap();
     let (eve, gus) = (user(&url, "eve"), user(&url, "gus"));
-    sign_up(&options(&url, "py"), &Profile::default()).unwrap();
+    sign_up(&options(&url, "py"), &UserProfile::default()).unwrap();
     let Some(python) = Python::start(server.addr, "py", folder.path()) else { return };
     python.wait_for("online");
     for (stranger, text) in [(&eve, "鸿".repeat(21_000)), (&gus, "\u{1}".repeat(10_800))] {

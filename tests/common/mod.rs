@@ -116,7 +116,7 @@ impl Server {
         let options =
             || hongyan::client::ClientOptions::new(&format!("tcp://{}", self.addr), name).password_hash("secret");
         // The account may be there from before a restart.
-        match hongyan::client::sign_up(&options(), &hongyan::client::Profile::default()) {
+        match hongyan::client::sign_up(&options(), &hongyan::client::UserProfile::default()) {
             Ok(()) | Err(hongyan::client::Error::NameTaken) => {}
             Err(error) => panic!("{name}: {error}"),
         }

@@ -6,7 +6,7 @@ use crate::sim::say::{Frame, Say};
 use crate::sim::world::World;
 use crate::{ann_and_bob, any, rules};
 use hongyan::chat::contract::{
-    AdminRequest, ConnId, CoreSettings, EmailVisibility, Job, LogEvent, LoginRefusalCause, ProfileChange,
+    AdminRequestToCore, ConnId, CoreSettings, EmailVisibility, Job, LogEvent, LoginRefusalCause, ProfileChange,
 };
 use hongyan::protocol::account::RosterReplyWithPresence;
 use hongyan::protocol::field::{Secret, UserName};
@@ -304,7 +304,7 @@ fn the_operators_new_password_is_not_undone_by_the_users() {
         w.say(ann, Say::Password { mid: "p".into(), old: "ann".into(), new: "mine".into() });
         w.run_for(30);
         let name = UserName::new("ann").unwrap();
-        w.admin(AdminRequest::SetPassword { name, secret: Secret::new("operator's") });
+        w.admin(AdminRequestToCore::SetPassword { name, secret: Secret::new("operator's") });
         w.run_for(2_000);
         assert_eq!(w.store.model.password_of("ann").as_deref(), Some("operator's"), "cached: {is_cached}");
         assert!(!w.is_open(ann));
@@ -363,7 +363,7 @@ fn a_deletion_is_promised_when_it_has_begun_in_the_store_and_goes_on_after_a_cra
     assert!(w.store.model.is_deleting("ann"), "more is left than was promised to go");
     w.crash();
     // The shell asks for what has begun.
-    w.admin(AdminRequest::Delete { name: UserName::new("ann").unwrap() });
+    w.admin(AdminRequestToCore::Delete { name: UserName::new("ann").unwrap() });
     w.run_for(5_000);
     assert!(!w.store.model.is_anything_left("ann"));
 }

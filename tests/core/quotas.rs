@@ -5,16 +5,16 @@ use crate::sim::lanes::Fate;
 use crate::sim::world::World;
 use hongyan::chat::contract::ConnId;
 use hongyan::protocol::request::FriendVerb;
-use hongyan::store::quota::{MailboxQuotaUsage, MailboxQuotas};
+use hongyan::store::quota::{MailboxQuotas, PushCountAndBytes};
 
-const NONE: MailboxQuotaUsage = MailboxQuotaUsage { rows: u64::MAX, bytes: u64::MAX };
+const NONE: PushCountAndBytes = PushCountAndBytes { rows: u64::MAX, bytes: u64::MAX };
 
-fn rows(rows: u64) -> MailboxQuotaUsage {
-    MailboxQuotaUsage { rows, ..NONE }
+fn rows(rows: u64) -> PushCountAndBytes {
+    PushCountAndBytes { rows, ..NONE }
 }
 
 /// Bob is online; Ann is not, and so much may wait for her.
-fn ann_is_away(receiver: MailboxQuotaUsage, pair: MailboxQuotaUsage) -> (World, ConnId) {
+fn ann_is_away(receiver: PushCountAndBytes, pair: PushCountAndBytes) -> (World, ConnId) {
     let (mut w, ann, bob) = ann_and_bob();
     w.store.model.quotas = MailboxQuotas { receiver, pair };
     w.hang_up(ann);
@@ -46,9 +46,9 @@ fn one_sender_fills_their_share_and_hears_full_at_once_and_others_go_on() {
 
 #[test]
 fn bytes_count_too() {
-    let one = MailboxQuotaUsage::of_one_push("m1bobannhello".len() as u64).bytes;
+    let one = PushCountAndBytes::of_one_push("m1bobannhello".len() as u64).bytes;
     for (receiver, pair) in
-        [(MailboxQuotaUsage { bytes: 2 * one, ..NONE }, NONE), (NONE, MailboxQuotaUsage { bytes: 3 * one - 1, ..NONE })]
+        [(PushCountAndBytes { bytes: 2 * one, ..NONE }, NONE), (NONE, PushCountAndBytes { bytes: 3 * one - 1, ..NONE })]
     {
         let (mut w, bob) = ann_is_away(receiver, pair);
         assert_eq!(say(&mut w, bob, "m1"), ["MS m1"]);

@@ -4,14 +4,14 @@
 use super::raw::depth;
 use super::reference;
 use hongyan::protocol::account::{BlockVerb, OwnAccountRequest};
-use hongyan::protocol::envelope::{ContentBuffer, parse};
+use hongyan::protocol::envelope::{UnescapedContentBuffer, parse};
 use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::request::{ClientRequest, JsonContentForm, ResumeTokenVerb};
 use hongyan::protocol::split::DEPTH_MAX;
 use serde_json::Value;
 
 pub fn envelope(data: &[u8]) {
-    let mut scratch = ContentBuffer::default();
+    let mut scratch = UnescapedContentBuffer::default();
     let parsed = parse(data, &mut scratch);
     let reference = reference::read(data);
     match (parsed, reference) {

@@ -3,7 +3,7 @@
 
 use super::reference::Reference;
 use super::whole_and_cut;
-use hongyan::protocol::envelope::{ContentBuffer, parse, read_fast};
+use hongyan::protocol::envelope::{UnescapedContentBuffer, parse, read_fast};
 use hongyan::protocol::split::{DEPTH_MAX, JsonEnvelopeStreamItem, JsonEnvelopeStreamSplitter};
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ fn items(chunks: &[&[u8]], reacts: bool) -> Vec<OwnedEnvelopeItem> {
                     assert!(usual.is_none_or(|usual| usual == text), "the short way ends elsewhere");
                     assert!(text.len() <= FRAME_BYTES_MAX, "an envelope larger than allowed");
                     assert!(text.first() == Some(&b'{') && text.last() == Some(&b'}'), "by its braces");
-                    let unreadable = parse(text, &mut ContentBuffer::default()).is_err();
+                    let unreadable = parse(text, &mut UnescapedContentBuffer::default()).is_err();
                     found.push(OwnedEnvelopeItem::Envelope(text.to_vec()));
                     if reacts && unreadable {
                         raw.skip_line();

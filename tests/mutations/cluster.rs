@@ -66,7 +66,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a save that seems to have failed is told to nobody",
         "src/chat/cluster/owner_notices.rs",
-        "            let (receiver, sender) = (found.receiver, found.sender);\n            self.notify_owner(receiver, OwnerRereadParts::PUSHES, sender, out);\n",
+        "            let (receiver, sender) = (found.receiver, found.sender);\n            self.notify_owner(receiver, OwnerNodeRereadParts::PUSHES, sender, out);\n",
         "            _ = (found, out);\n",
     ),
     of(
@@ -78,8 +78,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "an owner that was asked for too early is believed",
         "src/chat/cluster/owner_notices.rs",
-        "            OwnerLookupState::Reading => notice.lookup = OwnerLookupState::ReadingTooEarly,",
-        "            OwnerLookupState::Reading => {}",
+        "            OwnerNodeLookupState::Reading => notice.lookup = OwnerNodeLookupState::ReadingTooEarly,",
+        "            OwnerNodeLookupState::Reading => {}",
     ),
     of(
         "that records were missed changes nothing",
@@ -120,8 +120,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a user is released before what was taken for them is saved",
         "src/chat/cluster/release.rs",
-        "            going.stage = UserReleaseStage::Barrier;\n        }\n",
-        "            (going.stage, going.barriers) = (UserReleaseStage::Asked, 1);\n            return self.finish_release(user, out);\n        }\n",
+        "            going.stage = UserReleaseToNodeStage::Barrier;\n        }\n",
+        "            (going.stage, going.barriers) = (UserReleaseToNodeStage::Asked, 1);\n            return self.finish_release(user, out);\n        }\n",
     ),
     of(
         "the answer to an earlier claim is believed",
@@ -138,8 +138,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a barrier from before they were here again counts",
         "src/chat/cluster/release.rs",
-        "        if going.barriers > 0 || going.stage != UserReleaseStage::Asked {",
-        "        if going.barriers > 0 && going.stage != UserReleaseStage::Asked {",
+        "        if going.barriers > 0 || going.stage != UserReleaseToNodeStage::Asked {",
+        "        if going.barriers > 0 && going.stage != UserReleaseToNodeStage::Asked {",
     ),
     of(
         "a life that was overlooked marks no list",
@@ -222,7 +222,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "messages saved while direct are not looked for",
         "src/chat/cluster/remote_receivers.rs",
-        "            self.notify_owner(receiver, OwnerRereadParts::PUSHES, sender, out);\n            self.release_delivery(delivery);",
+        "            self.notify_owner(receiver, OwnerNodeRereadParts::PUSHES, sender, out);\n            self.release_delivery(delivery);",
         "            self.release_delivery(delivery);",
     ),
     of(
@@ -282,7 +282,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a handed-over message that is refused is saved when its sender moves",
         "src/chat/saving.rs",
-        "found.save_state = if is_handed_over { PushSaveState::FailedAfterHandOver } else { save };",
+        "found.save_state = if is_handed_over { DeliverySaveState::FailedAfterHandOver } else { save };",
         "found.save_state = save;",
     ),
     of(
@@ -294,8 +294,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a user with new friends who leaves was never here",
         "src/chat/cluster/presence/tell.rs",
-        "was_reported_online: reason != NodePresenceReportReason::Comes,",
-        "was_reported_online: reason == NodePresenceReportReason::Goes,",
+        "was_reported_online: reason != UserPresenceReportToNodesReason::Comes,",
+        "was_reported_online: reason == UserPresenceReportToNodesReason::Goes,",
     ),
     of(
         "a message that is refused before it can be handed over is handed over later",

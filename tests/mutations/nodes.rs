@@ -115,7 +115,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "the owners of all dirty receivers are read at each log-in",
         "src/chat/cluster/claims.rs",
         "        self.look_at_lists(&known, out);\n        let (now_ms",
-        "        self.look_at_lists(&known, out);\n        for name in dirty.listed.clone() {\n            let receiver = self.users.retain_by_name(&name);\n            self.notify_owner(receiver, super::OwnerRereadParts::PUSHES, Some(sender), out);\n            self.users.release(receiver);\n        }\n        let (now_ms",
+        "        self.look_at_lists(&known, out);\n        for name in dirty.listed.clone() {\n            let receiver = self.users.retain_by_name(&name);\n            self.notify_owner(receiver, super::OwnerNodeRereadParts::PUSHES, Some(sender), out);\n            self.users.release(receiver);\n        }\n        let (now_ms",
     ),
     of(
         "the lists of all dirty receivers are read at once",
@@ -132,7 +132,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a fenced node is shown as one that has stopped",
         "src/store/mysql/epochs.rs",
-        "NodeStatusMark::Fenced.assignments(new)",
-        "NodeStatusMark::Stopped.assignments(new)",
+        "NodeRowStatusMark::Fenced.assignments(new)",
+        "NodeRowStatusMark::Stopped.assignments(new)",
     ),
 ];

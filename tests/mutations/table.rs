@@ -52,8 +52,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "no deletion of one whose commit was not heard of",
         "src/chat/ack.rs",
-        "!matches!(delivery.save_state, PushSaveState::None | PushSaveState::Full);",
-        "delivery.save_state == PushSaveState::Done;",
+        "!matches!(delivery.save_state, DeliverySaveState::None | DeliverySaveState::Full);",
+        "delivery.save_state == DeliverySaveState::Done;",
     ),
     of(
         "a connection is known by its slot alone",
@@ -156,8 +156,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     of(
         "a request is not answered in time",
         "src/chat/mod.rs",
-        "CoreAnswerDeadline::Request(request) => self.request_timed_out(request, out),",
-        "CoreAnswerDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
+        "PendingReplyDeadline::Request(request) => self.request_timed_out(request, out),",
+        "PendingReplyDeadline::Request(request) => debug_assert!(self.requests.len() < usize::MAX, \"{request:?}\"),",
     ),
     of(
         "an answer to one user behind the log-in of another",

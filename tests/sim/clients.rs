@@ -11,7 +11,7 @@ use super::say::Say;
 use super::world::World;
 use hongyan::chat::contract::{ConnId, CoreSettings, Job};
 use hongyan::protocol::request::FriendVerb;
-use hongyan::store::quota::{MailboxQuotaUsage, MailboxQuotas};
+use hongyan::store::quota::{MailboxQuotas, PushCountAndBytes};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -93,7 +93,7 @@ fn all(_: &Job) -> bool {
 /// Small ones in some worlds. Drawn from a copy, so that all else stays as it was in the worlds of
 /// old.
 fn quotas_of(mut random: Random) -> Option<MailboxQuotas> {
-    let mut usage = || MailboxQuotaUsage { rows: 1 + random.below(12), bytes: 300 + random.below(3_000) };
+    let mut usage = || PushCountAndBytes { rows: 1 + random.below(12), bytes: 300 + random.below(3_000) };
     let quotas = MailboxQuotas { receiver: usage(), pair: usage() };
     random.chance(250).then_some(quotas)
 }

@@ -4,7 +4,7 @@
 
 use super::clients::{Simulation, USERS};
 use super::random::Random;
-use hongyan::chat::contract::{AdminAnswer, AdminRequest, AdminTicket};
+use hongyan::chat::contract::{AdminAnswerFromCore, AdminRequestToCore, AdminTicket};
 use hongyan::protocol::field::{Secret, UserName};
 use std::collections::BTreeMap;
 
@@ -40,22 +40,22 @@ impl Simulation {
         let (name, drawn) = (self.user_by(&mut operator.random), operator.random.below(1_000));
         let name = user(name);
         let request = match drawn {
-            0..8 => Some(AdminRequest::Disconnect { name }),
-            8..14 => Some(AdminRequest::Ban { name }),
-            14..28 => Some(AdminRequest::Unban { name }),
+            0..8 => Some(AdminRequestToCore::Disconnect { name }),
+            8..14 => Some(AdminRequestToCore::Ban { name }),
+            14..28 => Some(AdminRequestToCore::Unban { name }),
             28..34 => {
                 operator.passwords += 1;
                 let secret = Secret::new(&format!("password {}", operator.passwords));
-                Some(AdminRequest::SetPassword { name, secret })
+                Some(AdminRequestToCore::SetPassword { name, secret })
             }
-            34..44 => Some(AdminRequest::Notice { to: Some(name), text: "one".into() }),
-            44..47 => Some(AdminRequest::Notice { to: None, text: "all".into() }),
+            34..44 => Some(AdminRequestToCore::Notice { to: Some(name), text: "one".into() }),
+            44..47 => Some(AdminRequestToCore::Notice { to: None, text: "all".into() }),
             47..50 if operator.deleted < DELETED_MAX => {
                 operator.deleted += 1;
-                Some(AdminRequest::Delete { name })
+                Some(AdminRequestToCore::Delete { name })
             }
-            50..54 => Some(AdminRequest::User { name }),
-            54..58 => Some(AdminRequest::Pushes { receiver: name, id: "m1>ann".into() }),
+            50..54 => Some(AdminRequestToCore::User { name }),
+            54..58 => Some(AdminRequestToCore::Pushes { receiver: name, id: "m1>ann".into() }),
             58..62 => {
                 self.operator = Some(operator);
                 return self.look_who_is_online();
@@ -68,10 +68,11 @@ impl Simulation {
         }
     }
 
-    pub(super) fn ask_as_operator(&mut self, request: AdminRequest) -> AdminTicket {
+    pub(super) fn ask_as_operator(&mut self, request: AdminRequestToCore) -> AdminTicket {
         self.oracle.count("requests of the operator");
         // Deletions have time as long as they go on, and notices to all.
-        let is_long = matches!(request, AdminRequest::Delete { .. } | AdminRequest::Notice { to: None, .. });
+        let is_long =
+            matches!(request, AdminRequestToCore::Delete { .. } | AdminRequestToCore::Notice { to: None, .. });
         let due_ms = (!is_long).then_some(self.world.now_ms + 2 * 10_000);
         let ticket = self.world.admin(request);
         if let Some(operator) = &mut self.operator {
@@ -85,8 +86,8 @@ impl Simulation {
         self.watch();
         let mut expected: Vec<String> = self.users_online().into_iter().map(|(_, user)| user).collect();
         expected.sort();
-        self.world.admin(AdminRequest::Users { after: None, users_max: 9 });
-        let Some((_, AdminAnswer::Users { users, has_more: false })) = self.world.answers.pop() else {
+        self.world.admin(AdminRequestToCore::Users { after: None, users_max: 9 });
+        let Some((_, AdminAnswerFromCore::Users { users, has_more: false })) = self.world.answers.pop() else {
             panic!("not answered at once");
         };
         assert!(users.iter().map(|user| user.name.as_str()).eq(expected.iter().map(String::as_str)), "{users:?}");
@@ -100,8 +101,8 @@ impl Simulation {
         for (ticket, answer) in self.world.answers.drain(..) {
             assert!(operator.open.remove(&ticket.0).is_some(), "{ticket:?} answered once too often: {answer:?}");
             let what = match answer {
-                AdminAnswer::Failed => "failures told to the operator",
-                AdminAnswer::Noticed { .. } => "notices",
+                AdminAnswerFromCore::Failed => "failures told to the operator",
+                AdminAnswerFromCore::Noticed { .. } => "notices",
                 _ => "answers to the operator",
             };
             self.oracle.count(what);
@@ -127,9 +128,9 @@ impl Simulation {
             let banned = USERS.into_iter().find(|name| model.is_banned(name)).map(user);
             let deleting = USERS.into_iter().find(|name| model.is_deleting(name)).map(user);
             if let Some(name) = banned {
-                self.ask_as_operator(AdminRequest::Unban { name });
+                self.ask_as_operator(AdminRequestToCore::Unban { name });
             } else if let Some(name) = deleting {
-                self.ask_as_operator(AdminRequest::Delete { name });
+                self.ask_as_operator(AdminRequestToCore::Delete { name });
             } else if self.operator.as_ref().is_some_and(|operator| operator.open.is_empty()) {
                 return;
             }

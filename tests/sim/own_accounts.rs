@@ -2,7 +2,8 @@
 
 use super::store::Model;
 use hongyan::chat::contract::{
-    AccountJob, AccountOutcome, ProfileChange, RosterReply, RosterReplyFriend, RosterReplyFriendRequest,
+    OwnAccountStoreJob, OwnAccountStoreJobOutcome, ProfileChange, RosterReply, RosterReplyFriend,
+    RosterReplyFriendRequest,
 };
 use hongyan::protocol::field::{Profile, Secret, UserName};
 
@@ -27,24 +28,26 @@ fn change(profile: &mut Profile, change: &ProfileChange) {
 }
 
 impl Model {
-    pub(super) fn account(&mut self, user: &UserName, job: &AccountJob) -> AccountOutcome {
+    pub(super) fn account(&mut self, user: &UserName, job: &OwnAccountStoreJob) -> OwnAccountStoreJobOutcome {
         let me = user.as_str();
         if !self.has_account(me) {
-            return AccountOutcome::NoSuchUser;
+            return OwnAccountStoreJobOutcome::NoSuchUser;
         }
         match job {
-            AccountJob::Roster { after, rows_max, bytes_max } => {
-                AccountOutcome::Roster(self.roster(me, after.as_ref(), *rows_max as usize, *bytes_max))
+            OwnAccountStoreJob::Roster { after, rows_max, bytes_max } => {
+                OwnAccountStoreJobOutcome::Roster(self.roster(me, after.as_ref(), *rows_max as usize, *bytes_max))
             }
-            AccountJob::ChangeProfile(new) => {
+            OwnAccountStoreJob::ChangeProfile(new) => {
                 if let Some((_, profile)) = self.accounts.get_mut(me) {
                     change(profile, new);
                 }
-                AccountOutcome::Changed
+                OwnAccountStoreJobOutcome::Changed
             }
-            AccountJob::ChangePassword { old_hash, new_hash } => self.change_password(me, old_hash.as_ref(), new_hash),
-            AccountJob::Block { other, blocked_max } => self.block(me, other.as_str(), *blocked_max as usize),
-            AccountJob::Unblock { other } => {
+            OwnAccountStoreJob::ChangePassword { old_hash, new_hash } => {
+                self.change_password(me, old_hash.as_ref(), new_hash)
+            }
+            OwnAccountStoreJob::Block { other, blocked_max } => self.block(me, other.as_str(), *blocked_max as usize),
+            OwnAccountStoreJob::Unblock { other } => {
                 self.blocks.remove(&(me.to_owned(), other.as_str().to_owned()));
                 let theirs = (other.as_str().to_owned(), me.to_owned());
                 let is_hidden = self.pending.get(&theirs).is_some_and(|asking| asking.hidden);
@@ -54,7 +57,7 @@ impl Model {
                 }
                 self.blocked(me, hidden.map(|asking| asking.seq))
             }
-            AccountJob::Blocked => self.blocked(me, None),
+            OwnAccountStoreJob::Blocked => self.blocked(me, None),
         }
     }
 
@@ -101,28 +104,28 @@ impl Model {
         RosterReply { friends, has_more: more, incoming: requests(false), outgoing: requests(true) }
     }
 
-    fn change_password(&mut self, me: &str, old_hash: Option<&Secret>, new_hash: &Secret) -> AccountOutcome {
+    fn change_password(&mut self, me: &str, old_hash: Option<&Secret>, new_hash: &Secret) -> OwnAccountStoreJobOutcome {
         let Some((stored, _)) = self.accounts.get_mut(me) else {
-            return AccountOutcome::NoSuchUser;
+            return OwnAccountStoreJobOutcome::NoSuchUser;
         };
         // If the new hash is stored already, the job is only tried again.
         if stored != new_hash && old_hash.is_some_and(|old_hash| old_hash != stored) {
-            return AccountOutcome::Stale;
+            return OwnAccountStoreJobOutcome::Stale;
         }
         *stored = new_hash.clone();
         self.verified.remove(me);
         self.tokens.remove(me);
-        AccountOutcome::Changed
+        OwnAccountStoreJobOutcome::Changed
     }
 
-    fn block(&mut self, me: &str, other: &str, blocked_max: usize) -> AccountOutcome {
+    fn block(&mut self, me: &str, other: &str, blocked_max: usize) -> OwnAccountStoreJobOutcome {
         let pair = (me.to_owned(), other.to_owned());
         if !self.has_account(other) {
-            return AccountOutcome::NoSuchUser;
+            return OwnAccountStoreJobOutcome::NoSuchUser;
         }
         let is_new = !self.blocks.contains(&pair);
         if is_new && self.blocks.iter().filter(|(blocks, _)| blocks == me).count() >= blocked_max {
-            return AccountOutcome::TooMany;
+            return OwnAccountStoreJobOutcome::TooMany;
         }
         self.blocks.insert(pair.clone());
         let crossed = (pair.1.clone(), pair.0.clone());
@@ -138,9 +141,9 @@ impl Model {
         self.blocked(me, hidden_push)
     }
 
-    fn blocked(&self, me: &str, hidden_push: Option<u64>) -> AccountOutcome {
+    fn blocked(&self, me: &str, hidden_push: Option<u64>) -> OwnAccountStoreJobOutcome {
         let names = self.blocks.iter().filter(|(blocks, _)| blocks == me).map(|(_, blocked)| name(blocked));
-        AccountOutcome::Blocked { names: names.collect(), hidden_push }
+        OwnAccountStoreJobOutcome::Blocked { names: names.collect(), hidden_push }
     }
 
     pub fn blocks(&self, user: &str, other: &str) -> bool {

@@ -5,7 +5,7 @@
 use super::clients::{Simulation, USERS};
 use super::random::Random;
 use super::say::Say;
-use hongyan::chat::contract::{AdminRequest, ConnId, ProfileChange};
+use hongyan::chat::contract::{AdminRequestToCore, ConnId, ProfileChange};
 use hongyan::protocol::field::UserName;
 
 /// Accounts that one run deletes at most: somebody has to be left.
@@ -103,7 +103,7 @@ impl Simulation {
         }
         let deleting: Vec<&str> = USERS.into_iter().filter(|name| self.world.store.model.is_deleting(name)).collect();
         for name in deleting {
-            let request = AdminRequest::FinishDeletion { name: UserName::new(name).unwrap() };
+            let request = AdminRequestToCore::FinishDeletion { name: UserName::new(name).unwrap() };
             if self.operator.is_some() {
                 self.ask_as_operator(request);
             } else {

@@ -2,13 +2,13 @@
 
 use super::rows::Rows;
 use hongyan::chat::contract::{
-    AdminStoreJob, AdminStoreJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
-    MailboxPushSummary, MailboxQuotaKind,
+    AdminStoreJob, AdminStoreJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind,
+    StoredPushMetadata,
 };
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::request::Credential;
-use hongyan::store::quota::{MailboxQuotaUsage, MailboxQuotas};
+use hongyan::store::quota::{MailboxQuotas, PushCountAndBytes};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// (sender, receiver, id): two messages with one key are the same.
@@ -29,7 +29,7 @@ pub(super) struct PendingFriendRequest {
 }
 
 /// No quota is ever exceeded.
-const NO_QUOTA: MailboxQuotaUsage = MailboxQuotaUsage { rows: u64::MAX, bytes: u64::MAX };
+const NO_QUOTA: PushCountAndBytes = PushCountAndBytes { rows: u64::MAX, bytes: u64::MAX };
 const NO_QUOTAS: MailboxQuotas = MailboxQuotas { receiver: NO_QUOTA, pair: NO_QUOTA };
 
 /// Everything that survives a crash.
@@ -156,9 +156,9 @@ impl Model {
     }
 
     fn exceeded(&self, push: &Push) -> Option<MailboxQuotaKind> {
-        let fits = |max: MailboxQuotaUsage, counts: &dyn Fn(&Push) -> bool| {
+        let fits = |max: PushCountAndBytes, counts: &dyn Fn(&Push) -> bool| {
             let all = self.pushes.values().filter(|other| counts(other)).chain([push]);
-            let bytes_of = |one: &Push| MailboxQuotaUsage::of_one_push(one.text_bytes() as u64).bytes;
+            let bytes_of = |one: &Push| PushCountAndBytes::of_one_push(one.text_bytes() as u64).bytes;
             let bytes = all.clone().map(bytes_of).sum::<u64>();
             all.count() as u64 <= max.rows && bytes <= max.bytes
         };
@@ -353,7 +353,7 @@ impl Model {
         let rows: Vec<&Push> = self.waiting_for(name).into_iter().filter(|push| push.seq > after_seq).collect();
         let rows = &rows[..rows.len().min(rows_max as usize)];
         let next = rows.last().filter(|_| rows.len() == rows_max as usize).map(|push| push.seq);
-        let found = rows.iter().filter(|push| push.id() == id).map(|push| MailboxPushSummary {
+        let found = rows.iter().filter(|push| push.id() == id).map(|push| StoredPushMetadata {
             seq: push.seq,
             sender: UserName::new(push.sender()).unwrap(),
             kind: push.kind,

@@ -3,10 +3,10 @@
 
 use super::lanes::{Lanes, Step, name_of};
 use super::say::{Frame, Say, word_of};
-use hongyan::chat::ChatCore;
+use hongyan::chat::ServerCore;
 use hongyan::chat::contract::{
-    AddressKey, AdminAnswer, AdminRequest, AdminTicket, ConnId, CoreAction, CoreCloseCause, CoreInput, CoreSettings,
-    Job, JobOutcome, LogEvent, MessageTotals, PushHookNotice, TurnTimestamp,
+    AddressKey, AdminAnswerFromCore, AdminRequestToCore, AdminTicket, ConnId, CoreAction, CoreCloseCause, CoreInput,
+    CoreSettings, Job, JobOutcome, LogEvent, MessageTotals, PushHookNotice, TurnTimestamp,
 };
 use hongyan::protocol::reply::Reply;
 use hongyan::protocol::request::FriendVerb;
@@ -63,7 +63,7 @@ impl Conn {
 }
 
 pub struct World {
-    pub chat: ChatCore,
+    pub chat: ServerCore,
     rules: CoreSettings,
     pub now_ms: u64,
     /// How wrong the wall clock is.
@@ -82,7 +82,7 @@ pub struct World {
     /// The notes, if nobody reads `seen`.
     pub log_events: Vec<LogEvent>,
     /// The answers to the operator.
-    pub answers: Vec<(AdminTicket, AdminAnswer)>,
+    pub answers: Vec<(AdminTicket, AdminAnswerFromCore)>,
     next_ticket: u64,
     /// The totals of the processes that have crashed.
     crashed: MessageTotals,
@@ -94,7 +94,7 @@ pub struct World {
 impl World {
     pub fn new(rules: CoreSettings) -> Self {
         Self {
-            chat: ChatCore::new(rules.clone(), 1, [1, 2]),
+            chat: ServerCore::new(rules.clone(), 1, [1, 2]),
             rules,
             now_ms: 0,
             wall_ahead_ms: 0,
@@ -392,7 +392,7 @@ impl World {
     }
 
     /// The operator asks for something.
-    pub fn admin(&mut self, request: AdminRequest) -> AdminTicket {
+    pub fn admin(&mut self, request: AdminRequestToCore) -> AdminTicket {
         let ticket = AdminTicket(self.next_ticket);
         self.next_ticket += 1;
         self.feed(CoreInput::Admin { ticket, request });
@@ -417,7 +417,7 @@ impl World {
         self.crashed = self.totals();
         // A place that was never stored could be given again; for the oracle's sake none is.
         let last_seq = self.store.model.last_seq.max(self.pushed_seq);
-        self.chat = ChatCore::new(self.rules.clone(), last_seq + 1, [1, 2]);
+        self.chat = ServerCore::new(self.rules.clone(), last_seq + 1, [1, 2]);
         self.conns.clear();
         self.note(Seen::Crashed);
     }

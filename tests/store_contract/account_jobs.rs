@@ -6,8 +6,9 @@ use super::mysql::Database;
 use super::quotas::Workers;
 use crate::common::store::*;
 use hongyan::chat::contract::{
-    AccountJob, AccountOutcome, AdminStoreJob, AdminStoreJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job,
-    JobOutcome, ProfileChange, RosterReply, RosterReplyFriend, RosterReplyFriendRequest,
+    AdminStoreJob, AdminStoreJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome,
+    OwnAccountStoreJob, OwnAccountStoreJobOutcome, ProfileChange, RosterReply, RosterReplyFriend,
+    RosterReplyFriendRequest,
 };
 use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Profile, Secret, UserName};
@@ -39,7 +40,7 @@ fn begin(store: &StoreUrl, names: &[&str]) -> Workers {
     workers
 }
 
-fn does(workers: &mut Workers, name: &str, job: AccountJob) -> AccountOutcome {
+fn does(workers: &mut Workers, name: &str, job: OwnAccountStoreJob) -> OwnAccountStoreJobOutcome {
     match workers.ask([Job::Account { user: user(name), job: Box::new(job) }]).as_slice() {
         [JobOutcome::Account(outcome)] => (**outcome).clone(),
         other => panic!("{other:?}"),
@@ -70,16 +71,16 @@ fn befriend(workers: &mut Workers, seq: u64, one: &str, other: &str) {
     assert_eq!(answers(workers, seq + 1, PushKind::FriendAccept, other, one), FriendAnswerOutcome::Done);
 }
 
-fn block(workers: &mut Workers, name: &str, other: &str) -> AccountOutcome {
-    does(workers, name, AccountJob::Block { other: user(other), blocked_max: BLOCKED_MAX })
+fn block(workers: &mut Workers, name: &str, other: &str) -> OwnAccountStoreJobOutcome {
+    does(workers, name, OwnAccountStoreJob::Block { other: user(other), blocked_max: BLOCKED_MAX })
 }
 
-fn unblock(workers: &mut Workers, name: &str, other: &str) -> AccountOutcome {
-    does(workers, name, AccountJob::Unblock { other: user(other) })
+fn unblock(workers: &mut Workers, name: &str, other: &str) -> OwnAccountStoreJobOutcome {
+    does(workers, name, OwnAccountStoreJob::Unblock { other: user(other) })
 }
 
-fn blocked(names: &[&str], hidden_push: Option<u64>) -> AccountOutcome {
-    AccountOutcome::Blocked { names: names.iter().map(|name| user(name)).collect(), hidden_push }
+fn blocked(names: &[&str], hidden_push: Option<u64>) -> OwnAccountStoreJobOutcome {
+    OwnAccountStoreJobOutcome::Blocked { names: names.iter().map(|name| user(name)).collect(), hidden_push }
 }
 
 fn page_of(workers: &mut Workers, name: &str) -> Vec<u64> {
@@ -91,8 +92,8 @@ fn page_of(workers: &mut Workers, name: &str) -> Vec<u64> {
 }
 
 fn roster_of(workers: &mut Workers, name: &str, after: Option<&str>, rows_max: u32) -> RosterReply {
-    match does(workers, name, AccountJob::Roster { after: after.map(user), rows_max, bytes_max: 999_999 }) {
-        AccountOutcome::Roster(roster) => roster,
+    match does(workers, name, OwnAccountStoreJob::Roster { after: after.map(user), rows_max, bytes_max: 999_999 }) {
+        OwnAccountStoreJobOutcome::Roster(roster) => roster,
         other => panic!("{other:?}"),
     }
 }
@@ -118,13 +119,13 @@ fn profile_of(workers: &mut Workers, name: &str) -> Option<Profile> {
 
 fn change_profiles(store: &StoreUrl) {
     let workers = &mut begin(store, &["ann", "Ann"]);
-    let change = |change| AccountJob::ChangeProfile(change);
+    let change = |change| OwnAccountStoreJob::ChangeProfile(change);
     let part = ProfileChange { nick_name: Some(ODD.into()), location: Some("".into()), ..ProfileChange::default() };
     let mut expected = account("ann");
     (expected.nick_name, expected.location) = (ODD.into(), "".into());
     for _ in 0..2 {
-        assert_eq!(does(workers, "ann", change(part.clone())), AccountOutcome::Changed);
-        assert_eq!(does(workers, "ann", change(ProfileChange::default())), AccountOutcome::Changed);
+        assert_eq!(does(workers, "ann", change(part.clone())), OwnAccountStoreJobOutcome::Changed);
+        assert_eq!(does(workers, "ann", change(ProfileChange::default())), OwnAccountStoreJobOutcome::Changed);
         assert_eq!(profile_of(workers, "ann").as_ref(), Some(&expected));
     }
     let whole = ProfileChange {
@@ -135,7 +136,7 @@ fn change_profiles(store: &StoreUrl) {
         personal_description: Some("🪿".repeat(2_048).into()),
         rsa_public_key: Some("k".repeat(8_192).into()),
     };
-    assert_eq!(does(workers, "ann", change(whole.clone())), AccountOutcome::Changed);
+    assert_eq!(does(workers, "ann", change(whole.clone())), OwnAccountStoreJobOutcome::Changed);
     let found = profile_of(workers, "ann").unwrap();
     let texts = [
         (found.email_address, whole.email_address),
@@ -147,7 +148,7 @@ fn change_profiles(store: &StoreUrl) {
     ];
     assert!(texts.into_iter().all(|(found, given)| Some(found) == given));
     assert_eq!(profile_of(workers, "Ann"), Some(account("Ann")));
-    assert_eq!(does(workers, "eve", change(part)), AccountOutcome::NoSuchUser);
+    assert_eq!(does(workers, "eve", change(part)), OwnAccountStoreJobOutcome::NoSuchUser);
     assert_eq!(profile_of(workers, "eve"), None);
 }
 
@@ -190,17 +191,17 @@ fn change_passwords(store: &StoreUrl) {
         other => panic!("{other:?}"),
     };
     let by_token = || log_in(Credential::Token(token.clone()));
-    let change = |old_hash: Option<&Secret>, new_hash: &Secret| AccountJob::ChangePassword {
+    let change = |old_hash: Option<&Secret>, new_hash: &Secret| OwnAccountStoreJob::ChangePassword {
         old_hash: old_hash.cloned(),
         new_hash: new_hash.clone(),
     };
     // Another password is stored than the one that was compared: nothing ends.
-    assert_eq!(does(workers, "ann", change(Some(&new), &new)), AccountOutcome::Stale);
+    assert_eq!(does(workers, "ann", change(Some(&new), &new)), OwnAccountStoreJobOutcome::Stale);
     assert!(matches!(workers.ask([by_token()])[..], [JobOutcome::Loaded { .. }]));
     assert!(matches!(workers.ask([by_password("old")])[..], [JobOutcome::Loaded { .. }]), "it is remembered");
     // Twice, as after an answer that was lost.
     for _ in 0..2 {
-        assert_eq!(does(workers, "ann", change(Some(&old), &new)), AccountOutcome::Changed);
+        assert_eq!(does(workers, "ann", change(Some(&old), &new)), OwnAccountStoreJobOutcome::Changed);
         for job in [by_token(), by_password("old"), by_password("new")] {
             let outcomes = workers.ask([job]);
             let is_unproven = matches!(outcomes[..], [JobOutcome::Unproven { differs_from_verified: false, .. }]);
@@ -210,9 +211,9 @@ fn change_passwords(store: &StoreUrl) {
     assert!(matches!(workers.ask([verify("old", &new)])[..], [JobOutcome::Verified(false)]));
     assert!(matches!(workers.ask([verify("new", &new)])[..], [JobOutcome::Verified(true)]));
     assert!(matches!(workers.ask([by_password("new")])[..], [JobOutcome::Loaded { .. }]));
-    assert_eq!(does(workers, "ann", change(Some(&old), &old)), AccountOutcome::Stale);
-    assert_eq!(does(workers, "ann", change(None, &old)), AccountOutcome::Changed, "not compared");
-    assert_eq!(does(workers, "eve", change(None, &old)), AccountOutcome::NoSuchUser);
+    assert_eq!(does(workers, "ann", change(Some(&old), &old)), OwnAccountStoreJobOutcome::Stale);
+    assert_eq!(does(workers, "ann", change(None, &old)), OwnAccountStoreJobOutcome::Changed, "not compared");
+    assert_eq!(does(workers, "eve", change(None, &old)), OwnAccountStoreJobOutcome::NoSuchUser);
     let [JobOutcome::Unproven { password_hash, .. }] = &workers.ask([by_password("new")])[..] else { panic!() };
     assert_eq!(password_hash.as_ref(), Some(&old));
 }
@@ -273,8 +274,8 @@ fn show_rosters(store: &StoreUrl) {
     assert_eq!((&found.incoming[..], &found.outgoing[..]), (&incoming[..1], &outgoing[..1]));
     let found = roster_of(workers, "ann", Some("bob"), 99);
     assert!(found.incoming.is_empty() && found.outgoing.is_empty(), "only with the first friends");
-    let found = does(workers, "ann", AccountJob::Roster { after: None, rows_max: 99, bytes_max: 15_000 });
-    let AccountOutcome::Roster(found) = found else { panic!("{found:?}") };
+    let found = does(workers, "ann", OwnAccountStoreJob::Roster { after: None, rows_max: 99, bytes_max: 15_000 });
+    let OwnAccountStoreJobOutcome::Roster(found) = found else { panic!("{found:?}") };
     assert_eq!((&found.incoming[..], &found.outgoing[..]), (&incoming[..2], &outgoing[..]));
 }
 
@@ -325,8 +326,8 @@ fn block_and_unblock(store: &StoreUrl) {
     assert_eq!(answers(workers, 8, PushKind::FriendAccept, "ann", "bob"), FriendAnswerOutcome::Done);
     assert_eq!(block(workers, "bob", "ann"), blocked(&["ann"], None));
     assert_eq!((seen(workers, "ann"), seen(workers, "bob")), (shown(&[], &["cid"], &[]), shown(&[], &[], &[])));
-    assert_eq!(does(workers, "bob", AccountJob::Blocked), blocked(&["ann"], None));
-    assert_eq!(does(workers, "ann", AccountJob::Blocked), blocked(&[], None));
+    assert_eq!(does(workers, "bob", OwnAccountStoreJob::Blocked), blocked(&["ann"], None));
+    assert_eq!(does(workers, "ann", OwnAccountStoreJob::Blocked), blocked(&[], None));
     // Both may block.
     assert_eq!(block(workers, "ann", "bob"), blocked(&["bob"], None));
     assert_eq!(asks(workers, 9, "bob", "ann"), FriendRequestOutcome::YouBlock);
@@ -347,19 +348,19 @@ fn a_blocked_user_is_no_friend_and_asks_for_nothing() {
 fn limit_blocks(store: &StoreUrl) {
     let odd = ["Bob", "bob", "bo\u{301}b", "bó", "🪿"];
     let workers = &mut begin(store, &[&["ann"][..], &odd].concat());
-    let within = |other: &str, blocked_max| AccountJob::Block { other: user(other), blocked_max };
+    let within = |other: &str, blocked_max| OwnAccountStoreJob::Block { other: user(other), blocked_max };
     for (at, name) in odd.iter().enumerate().rev().take(3) {
         assert_eq!(does(workers, "ann", within(name, 3)), blocked(&odd[at..], None));
     }
-    assert_eq!(does(workers, "ann", within("bob", 3)), AccountOutcome::TooMany);
+    assert_eq!(does(workers, "ann", within("bob", 3)), OwnAccountStoreJobOutcome::TooMany);
     assert_eq!(does(workers, "ann", within("🪿", 1)), blocked(&odd[2..], None), "already");
     assert_eq!(unblock(workers, "ann", "bob"), blocked(&odd[2..], None), "another name");
     assert_eq!(unblock(workers, "ann", "bo\u{301}b"), blocked(&odd[3..], None));
     assert_eq!(does(workers, "ann", within("bob", 3)), blocked(&["bob", "bó", "🪿"], None));
-    assert_eq!(block(workers, "ann", "nobody"), AccountOutcome::NoSuchUser);
-    assert_eq!(block(workers, "nobody", "ann"), AccountOutcome::NoSuchUser);
+    assert_eq!(block(workers, "ann", "nobody"), OwnAccountStoreJobOutcome::NoSuchUser);
+    assert_eq!(block(workers, "nobody", "ann"), OwnAccountStoreJobOutcome::NoSuchUser);
     assert_eq!(unblock(workers, "ann", "nobody"), blocked(&["bob", "bó", "🪿"], None));
-    assert_eq!(does(workers, "nobody", AccountJob::Blocked), blocked(&[], None));
+    assert_eq!(does(workers, "nobody", OwnAccountStoreJob::Blocked), blocked(&[], None));
 }
 
 #[test]
@@ -406,7 +407,7 @@ fn delete_an_account(store: &StoreUrl) {
     let crowd: Vec<String> = (0..20).map(|n| format!("user {n}")).collect();
     workers.ask(crowd.iter().map(|name| create(name)));
     for name in &crowd {
-        assert!(matches!(block(workers, "ann", name), AccountOutcome::Blocked { .. }));
+        assert!(matches!(block(workers, "ann", name), OwnAccountStoreJobOutcome::Blocked { .. }));
         assert_eq!(block(workers, name, "ann"), blocked(&["ann"], None));
     }
     let step = |workers: &mut Workers| {
@@ -424,8 +425,8 @@ fn delete_an_account(store: &StoreUrl) {
     pairs.sort();
     assert_eq!(pairs, [(user("ann"), user("cid")), (user("bob"), user("ann"))]);
     // Nothing about the user comes back during the deletion.
-    assert_eq!(block(workers, "ann", "dan"), AccountOutcome::NoSuchUser);
-    assert_eq!(block(workers, "dan", "ann"), AccountOutcome::NoSuchUser);
+    assert_eq!(block(workers, "ann", "dan"), OwnAccountStoreJobOutcome::NoSuchUser);
+    assert_eq!(block(workers, "dan", "ann"), OwnAccountStoreJobOutcome::NoSuchUser);
     for (one, other) in pairs {
         workers.ask([Job::Unfriend { user: one, other }]);
     }
@@ -434,11 +435,15 @@ fn delete_an_account(store: &StoreUrl) {
         assert_eq!(step(workers), Some(Vec::new()));
     }
     assert_eq!(step(workers), None);
-    assert_eq!(does(workers, "ann", AccountJob::Blocked), blocked(&[], None));
-    assert_eq!(does(workers, "cid", AccountJob::Blocked), blocked(&["dan"], None), "blocks between others stay");
+    assert_eq!(does(workers, "ann", OwnAccountStoreJob::Blocked), blocked(&[], None));
+    assert_eq!(
+        does(workers, "cid", OwnAccountStoreJob::Blocked),
+        blocked(&["dan"], None),
+        "blocks between others stay"
+    );
     for name in crowd.iter().map(String::as_str).chain(["bob", "cid"]) {
         let left = if name == "cid" { blocked(&["dan"], None) } else { blocked(&[], None) };
-        assert_eq!(does(workers, name, AccountJob::Blocked), left);
+        assert_eq!(does(workers, name, OwnAccountStoreJob::Blocked), left);
         assert_eq!(seen(workers, name), shown(&[], &[], &[]));
     }
 }

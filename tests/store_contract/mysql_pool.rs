@@ -3,7 +3,7 @@
 use super::mysql::Database;
 use crate::common::store::*;
 use hongyan::chat::contract::{
-    AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, JobTicket, ProfileChange,
+    FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, JobTicket, OwnAccountStoreJob, ProfileChange,
 };
 use hongyan::config::{Config, StoreUrl};
 use hongyan::protocol::field::Secret;
@@ -101,11 +101,11 @@ fn people_who_block_and_ask_each_other_at_once_end_as_one_or_the_other() {
         let account = |job| Job::Account { user: user(one), job: Box::new(job) };
         let push = |kind| push(seq, kind, one, other, "r", "");
         workers.submit(match random.u8(..9) {
-            0 | 1 => account(AccountJob::Block { other: user(other), blocked_max: 99 }),
-            2 => account(AccountJob::Unblock { other: user(other) }),
+            0 | 1 => account(OwnAccountStoreJob::Block { other: user(other), blocked_max: 99 }),
+            2 => account(OwnAccountStoreJob::Unblock { other: user(other) }),
             3..=5 => Job::AskFriend { push: push(PushKind::FriendRequest), pending_max: 99 },
             6 | 7 => Job::AnswerFriend { push: push(PushKind::FriendAccept), friends_max: 99 },
-            _ => account(AccountJob::ChangeProfile(ProfileChange::default())),
+            _ => account(OwnAccountStoreJob::ChangeProfile(ProfileChange::default())),
         });
     }
     workers.wait();

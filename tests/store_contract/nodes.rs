@@ -10,7 +10,7 @@ mod states;
 use super::mysql::{Database, refusal};
 use crate::common::store::*;
 use hongyan::chat::contract::{
-    ClusterView, HandedOverDirtyReceivers, NodeIncarnation, NodeMessage, UserHandoverData, UserOwner,
+    ClusterView, HandoverReceiversWithUnnotifiedOwners, NodeIncarnation, NodeMessage, UserHandoverData, UserOwner,
 };
 use hongyan::store::mysql::{
     ClusterEvent, FenceCause, LeaseCallbacks, NodeDatabase, NodeInboxWriter, NodeInboxWriterLimits, NodeLease,
@@ -420,7 +420,7 @@ fn records_arrive_in_order_and_only_at_the_life_they_are_for() {
     inbox_writer.send(earlier, look("nobody"));
     let release = |claim| NodeMessage::Release { user: user("ann"), epoch: 1, claim };
     let window = (1..=20_000).map(|n| hongyan::chat::contract::HandoverDedupEntry { key: n, age_ms: n }).collect();
-    let dirty = HandedOverDirtyReceivers { listed: vec![user("bob")], has_unlisted: true, age_ms: 7 };
+    let dirty = HandoverReceiversWithUnnotifiedOwners { listed: vec![user("bob")], has_unlisted: true, age_ms: 7 };
     let released = UserHandoverData { user: user("ann"), claim: 1, epoch: 2, clock: 3, dirty, window };
     let sent: Vec<NodeMessage> = (0..500)
         .map(|n| look(&format!("user {n}")))

@@ -2,7 +2,7 @@
 
 use super::place::{Place, wait_until};
 use crate::common::Program;
-use hongyan::client::{Client, ClientOptions, Profile, PushKind, hash_value, sign_up};
+use hongyan::client::{Client, ClientOptions, PushKind, UserProfile, hash_value, sign_up};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -17,7 +17,7 @@ pub fn account(place: &Place, server: &Program, user: &str) -> Client {
         let options = ClientOptions::new(&format!("tcp://{}", server.addr), user);
         options.password_hash(&hash_value(user, password.trim_end()))
     };
-    sign_up(&options(), &Profile::default()).unwrap();
+    sign_up(&options(), &UserProfile::default()).unwrap();
     Client::connect(options()).unwrap()
 }
 

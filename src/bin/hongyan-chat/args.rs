@@ -9,8 +9,8 @@ use std::time::Duration;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ChatCliCommand {
     Chat { who: ChatLoginArgs, is_new: bool },
-    Send { who: ChatLoginArgs, send: SendCommandArgs },
-    Listen { who: ChatLoginArgs, listen: ListenCommandArgs },
+    Send { who: ChatLoginArgs, send: SendSubcommandArgs },
+    Listen { who: ChatLoginArgs, listen: ListenSubcommandArgs },
     Print(String),
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct ChatLoginArgs {
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SendCommandArgs {
+pub(crate) struct SendSubcommandArgs {
     pub(crate) to: String,
     /// `None`: the text is read from stdin.
     pub(crate) text: Option<String>,
@@ -39,7 +39,7 @@ pub(crate) struct SendCommandArgs {
 
 /// How each push is handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListenCommandArgs {
+pub(crate) struct ListenSubcommandArgs {
     pub(crate) exec: Option<String>,
     pub(crate) exec_timeout: Duration,
     pub(crate) count: Option<u64>,
@@ -60,12 +60,12 @@ const OF_LISTEN: &[&str] = &["exec", "exec-timeout", "count"];
 
 /// All options as they were given.
 #[derive(Default)]
-struct ParsedChatArgs {
+struct RawChatOptionValues {
     values: Vec<(String, OsString)>,
     words: Vec<OsString>,
 }
 
-impl ParsedChatArgs {
+impl RawChatOptionValues {
     fn text(&self, name: &str) -> Result<Option<String>, String> {
         let value = self.values.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
         value.map(|value| value.string().map_err(|_| format!("--{name} is not valid UTF-8"))).transpose()
@@ -119,7 +119,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<ChatCliCo
         "listen" => OF_LISTEN,
         _ => return Err("use hongyan chat, hongyan send or hongyan listen; each has --help".to_owned()),
     };
-    let mut given = ParsedChatArgs::default();
+    let mut given = RawChatOptionValues::default();
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(ChatCliCommand::Print(help(&verb))),
@@ -153,7 +153,7 @@ pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<ChatCliCo
     command(&verb, &given)
 }
 
-fn command(verb: &str, given: &ParsedChatArgs) -> Result<ChatCliCommand, String> {
+fn command(verb: &str, given: &RawChatOptionValues) -> Result<ChatCliCommand, String> {
     let who = given.login_args()?;
     let words_max = usize::from(verb == "send");
     if given.words.len() > words_max {
@@ -170,13 +170,13 @@ fn command(verb: &str, given: &ParsedChatArgs) -> Result<ChatCliCommand, String>
             let (id, is_plain) = (given.text("id")?, given.has("plain"));
             Ok(ChatCliCommand::Send {
                 who,
-                send: SendCommandArgs { to, text, id, is_plain, timeout: given.seconds("timeout", TIMEOUT)? },
+                send: SendSubcommandArgs { to, text, id, is_plain, timeout: given.seconds("timeout", TIMEOUT)? },
             })
         }
         _ => {
             let (exec, count) = (given.text("exec")?, given.number("count", u64::MAX)?);
             let exec_timeout = given.seconds("exec-timeout", EXEC_TIMEOUT)?;
-            Ok(ChatCliCommand::Listen { who, listen: ListenCommandArgs { exec, exec_timeout, count } })
+            Ok(ChatCliCommand::Listen { who, listen: ListenSubcommandArgs { exec, exec_timeout, count } })
         }
     }
 }

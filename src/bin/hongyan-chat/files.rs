@@ -10,11 +10,11 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// The folder of one user on one server.
 #[derive(Clone, Debug)]
-pub(crate) struct UserFolder {
+pub(crate) struct ChatUserDataDir {
     path: PathBuf,
 }
 
-impl UserFolder {
+impl ChatUserDataDir {
     /// Opens the folder; creates it if it does not exist.
     ///
     /// # Errors
@@ -173,7 +173,7 @@ mod tests {
     fn files_and_folders_are_for_their_owner_alone() {
         use std::os::unix::fs::PermissionsExt;
         let base = tempfile::tempdir().unwrap();
-        let folder = UserFolder::open(&base.path().join("new"), "tcp://127.0.0.1:1102", "ann").unwrap();
+        let folder = ChatUserDataDir::open(&base.path().join("new"), "tcp://127.0.0.1:1102", "ann").unwrap();
         let file = folder.file("pins.json");
         create(&file, b"one").unwrap();
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_folder_has_one_user_at_a_time() {
         let base = tempfile::tempdir().unwrap();
-        let folder = UserFolder::open(base.path(), "s", "ann").unwrap();
+        let folder = ChatUserDataDir::open(base.path(), "s", "ann").unwrap();
         let lock = folder.lock().unwrap();
         assert!(folder.lock().unwrap_err().contains("Ctrl-Q"));
         drop(lock);

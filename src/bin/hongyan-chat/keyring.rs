@@ -1,7 +1,7 @@
 //! The user's own keys and the trusted keys of friends. They decide which message is encrypted,
 //! which one is genuine, and where a change of keys stops a chat.
 
-use crate::files::{self, UserFolder};
+use crate::files::{self, ChatUserDataDir};
 use crate::message::{KeyTrust, MessageEncryptionStatus};
 use hongyan::client::Push;
 use hongyan::client::e2e::{
@@ -64,7 +64,7 @@ impl E2eKeyring {
     /// # Errors
     /// One sentence. Without the trusted keys a change of keys could not be detected, so the
     /// program does not start.
-    pub(crate) fn open(own_name: &str, folder: &UserFolder, keys_path: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn open(own_name: &str, folder: &ChatUserDataDir, keys_path: Option<&Path>) -> Result<Self, String> {
         let keys_path = keys_path.map_or_else(|| folder.file("keys"), Path::to_owned);
         let (keys, next) = (load_keys(own_name, &keys_path)?, load_keys(own_name, &keys_path.with_extension(NEXT))?);
         let (pins_path, lock_path) = (folder.file("pins"), folder.file("pins.lock"));
@@ -331,7 +331,7 @@ mod tests {
 
     fn user(name: &str) -> User {
         let base = tempfile::tempdir().unwrap();
-        let folder = UserFolder::open(base.path(), "server", name).unwrap();
+        let folder = ChatUserDataDir::open(base.path(), "server", name).unwrap();
         User { ring: E2eKeyring::open(name, &folder, None).unwrap(), _folder: base }
     }
 
@@ -382,7 +382,7 @@ mod tests {
         let (mut ann, mut bob) = (user("ann"), user("bob"));
         let (of_ann, of_bob) = (ann.ring.renew().unwrap(), bob.ring.renew().unwrap());
         ann.ring.check_friend_keys("bob", &of_bob).unwrap();
-        let folder = UserFolder::open(ann._folder.path(), "server", "ann").unwrap();
+        let folder = ChatUserDataDir::open(ann._folder.path(), "server", "ann").unwrap();
         let mut again = E2eKeyring::open("ann", &folder, None).unwrap();
         assert!(again.has_pinned("bob") && again.check_own_keys(&of_ann) == OwnEncryptionKeysCheckResult::Good);
         assert_eq!(again.check_own_keys(""), OwnEncryptionKeysCheckResult::Unpublished);
@@ -408,7 +408,7 @@ mod tests {
         assert!(!ann.ring.take_next(&first).unwrap() && !ann.ring.take_next("").unwrap());
         assert_eq!(ann.ring.check_own_keys(&first), OwnEncryptionKeysCheckResult::Good);
         // The change was made after all, and the program was killed meanwhile.
-        let folder = UserFolder::open(ann._folder.path(), "server", "ann").unwrap();
+        let folder = ChatUserDataDir::open(ann._folder.path(), "server", "ann").unwrap();
         let mut again = E2eKeyring::open("ann", &folder, None).unwrap();
         assert_eq!(again.public_text().as_ref(), Some(&first));
         assert!(again.take_next(&second).unwrap() && !again.take_next(&second).unwrap());
@@ -422,7 +422,7 @@ mod tests {
     fn two_processes_trust_the_same_keys() {
         let (mut one, mut other) = (user("ann"), user("bob"));
         let (first, second) = (one.ring.renew().unwrap(), other.ring.renew().unwrap());
-        let folder = UserFolder::open(one._folder.path(), "server", "ann").unwrap();
+        let folder = ChatUserDataDir::open(one._folder.path(), "server", "ann").unwrap();
         let mut beside = E2eKeyring::open("ann", &folder, None).unwrap();
         assert!(matches!(beside.check_friend_keys("carl", &first).unwrap(), KeyTrust::Pinned { .. }));
         assert!(matches!(one.ring.check_friend_keys("carl", &second).unwrap(), KeyTrust::Changed { .. }));

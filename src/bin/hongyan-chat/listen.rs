@@ -28,7 +28,7 @@ type ListenSubcommandError = (u8, String);
 ///
 /// # Errors
 /// The exit status and one sentence.
-pub(crate) fn run(who: &ChatLoginArgs, listen: &args::ListenCommandArgs) -> Result<(), ListenSubcommandError> {
+pub(crate) fn run(who: &ChatLoginArgs, listen: &args::ListenSubcommandArgs) -> Result<(), ListenSubcommandError> {
     let wrong = |reason: String| (2, reason);
     let mut setup = ChatClientSetup::new(who).map_err(wrong)?;
     setup.need_secret().map_err(wrong)?;
@@ -118,7 +118,11 @@ fn line_of(keyring: &E2eKeyring, push: &Push) -> String {
 
 /// Writes the line, or runs the command with it. False: the push is not acked, so that the server
 /// sends it again.
-fn handle_line(line: &str, listen: &args::ListenCommandArgs, stop: &AtomicBool) -> Result<bool, ListenSubcommandError> {
+fn handle_line(
+    line: &str,
+    listen: &args::ListenSubcommandArgs,
+    stop: &AtomicBool,
+) -> Result<bool, ListenSubcommandError> {
     let Some(command) = &listen.exec else {
         let mut out = io::stdout().lock();
         let written = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -183,12 +187,12 @@ fn kill(child: &mut Child) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::UserFolder;
+    use crate::files::ChatUserDataDir;
 
     #[test]
     fn a_line_is_json_that_may_be_shown() {
         let base = tempfile::tempdir().unwrap();
-        let folder = UserFolder::open(base.path(), "server", "ann").unwrap();
+        let folder = ChatUserDataDir::open(base.path(), "server", "ann").unwrap();
         let keyring = E2eKeyring::open("ann", &folder, None).unwrap();
         let push = Push {
             kind: PushKind::Message,

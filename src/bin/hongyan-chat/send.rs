@@ -23,9 +23,9 @@ const NO_LOG_IN: u8 = 4;
 const KEYS: u8 = 5;
 
 /// An error: the exit status and a sentence.
-type SendCommandError = (u8, String);
+type SendSubcommandError = (u8, String);
 
-fn usage_error(why: impl Into<String>) -> SendCommandError {
+fn usage_error(why: impl Into<String>) -> SendSubcommandError {
     (WRONG, why.into())
 }
 
@@ -33,7 +33,7 @@ fn usage_error(why: impl Into<String>) -> SendCommandError {
 ///
 /// # Errors
 /// The exit status and one sentence.
-pub(crate) fn run(who: &ChatLoginArgs, send: &args::SendCommandArgs) -> Result<(), SendCommandError> {
+pub(crate) fn run(who: &ChatLoginArgs, send: &args::SendSubcommandArgs) -> Result<(), SendSubcommandError> {
     let text = match &send.text {
         Some(text) => text.clone(),
         None => read_stdin()?,
@@ -70,10 +70,10 @@ pub(crate) fn run(who: &ChatLoginArgs, send: &args::SendCommandArgs) -> Result<(
 fn deliver(
     client: &Client,
     keyring: &mut E2eKeyring,
-    send: &args::SendCommandArgs,
+    send: &args::SendSubcommandArgs,
     id: &str,
     text: &str,
-) -> Result<(), SendCommandError> {
+) -> Result<(), SendSubcommandError> {
     check_own_keys(client, keyring)?;
     let theirs = client.profile(&send.to).map_err(|error| send_error(&error, None))?.unwrap_or_default();
     let trust = keyring.check_friend_keys(&send.to, &theirs.rsa_public_key).map_err(usage_error)?;
@@ -109,14 +109,14 @@ fn deliver(
 }
 
 /// Keys that the user's profile does not show are not used. The profile is not changed here either.
-fn check_own_keys(client: &Client, keyring: &mut E2eKeyring) -> Result<(), SendCommandError> {
+fn check_own_keys(client: &Client, keyring: &mut E2eKeyring) -> Result<(), SendSubcommandError> {
     let own = client.profile(client.user()).map_err(|error| send_error(&error, None))?.unwrap_or_default();
     keyring.take_next(&own.rsa_public_key).map_err(usage_error)?;
     keyring.check_own_keys(&own.rsa_public_key);
     Ok(())
 }
 
-fn read_stdin() -> Result<String, SendCommandError> {
+fn read_stdin() -> Result<String, SendSubcommandError> {
     let mut text = String::new();
     let max = crate::editor::BYTES_MAX as u64;
     io::stdin()
@@ -130,7 +130,7 @@ fn read_stdin() -> Result<String, SendCommandError> {
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
-fn failed_to_connect(error: &Error) -> SendCommandError {
+fn failed_to_connect(error: &Error) -> SendSubcommandError {
     let status = match error {
         Error::Setting(_) | Error::Token(_) => WRONG,
         Error::Ended(ClientEndReason::WrongPassword | ClientEndReason::Forbidden(_)) => NO_LOG_IN,
@@ -139,7 +139,7 @@ fn failed_to_connect(error: &Error) -> SendCommandError {
     (status, format!("nothing was sent: {}", text::line(&error.to_string())))
 }
 
-fn send_error(error: &Error, id: Option<&str>) -> SendCommandError {
+fn send_error(error: &Error, id: Option<&str>) -> SendSubcommandError {
     let again = id.map(|id| format!("; the same message again: --id {}", text::line(id))).unwrap_or_default();
     let sentence = text::line(&error.to_string());
     match error {
@@ -204,7 +204,7 @@ mod tests {
             let (to, text) = ("bob".into(), Some("x".into()));
             // Each answer by itself would arrive in time.
             let timeout = if delay.is_zero() { Duration::from_secs(60) } else { Duration::from_secs(5) };
-            let sent = run(&who, &args::SendCommandArgs { to, text, id: None, is_plain: false, timeout });
+            let sent = run(&who, &args::SendSubcommandArgs { to, text, id: None, is_plain: false, timeout });
             assert_eq!(sent.err().map(|(status, _)| status), status);
         }
     }

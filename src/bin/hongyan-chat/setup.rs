@@ -1,10 +1,10 @@
 //! From the options to a client: the user, the files, and the secrets.
 
 use crate::args::ChatLoginArgs;
-use crate::files::{self, UserFolder};
+use crate::files::{self, ChatUserDataDir};
 use crate::secret::Secret;
 use crate::{prompt, text};
-use hongyan::client::{Client, ClientOptions, Error, Profile, ResumeTokenFile, hash_value, sign_up};
+use hongyan::client::{Client, ClientOptions, Error, ResumeTokenFile, UserProfile, hash_value, sign_up};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct ChatClientSetup {
     pub(crate) server: String,
     pub(crate) user: String,
-    pub(crate) folder: UserFolder,
+    pub(crate) folder: ChatUserDataDir,
     pub(crate) keys: Option<PathBuf>,
     token_file: PathBuf,
     ca_file: Option<PathBuf>,
@@ -32,7 +32,7 @@ impl ChatClientSetup {
     pub(crate) fn new(who: &ChatLoginArgs) -> Result<Self, String> {
         let user = who.user.clone().map_or_else(|| prompt::line("User name: "), Ok)?;
         let base = who.data.clone().map_or_else(|| files::default_base(|name| std::env::var_os(name)), Ok)?;
-        let folder = UserFolder::open(&base, &who.server, &user)?;
+        let folder = ChatUserDataDir::open(&base, &who.server, &user)?;
         let token_file = who.token_file.clone().unwrap_or_else(|| folder.file("token"));
         let password = who.password_file.as_deref().map(files::read_secret).transpose()?;
         let hash = password.map(|password| hash_value(&user, &password).into());
@@ -88,7 +88,7 @@ impl ChatClientSetup {
     /// # Errors
     /// As the library.
     pub(crate) fn sign_up(&self, rsa_public_key: String) -> Result<(), Error> {
-        let profile = Profile { rsa_public_key, ..Profile::default() };
+        let profile = UserProfile { rsa_public_key, ..UserProfile::default() };
         sign_up(&self.options(), &profile)
     }
 

@@ -1,7 +1,7 @@
 //! Every record comes back as it was; nothing that is no frame is taken for one, or harms.
 
 use super::*;
-use crate::chat::contract::{HandedOverDirtyReceivers, HandoverDedupEntry, NodeMessage, UserHandoverData};
+use crate::chat::contract::{HandoverDedupEntry, HandoverReceiversWithUnnotifiedOwners, NodeMessage, UserHandoverData};
 use crate::protocol::field::UserName;
 
 const KEY: [u8; 32] = [7; 32];
@@ -26,7 +26,11 @@ fn records() -> Vec<BusRecord> {
         claim: 1,
         epoch: 2,
         clock: 3,
-        dirty: HandedOverDirtyReceivers { listed: vec![user("bob"), user("cid")], has_unlisted: true, age_ms: 7 },
+        dirty: HandoverReceiversWithUnnotifiedOwners {
+            listed: vec![user("bob"), user("cid")],
+            has_unlisted: true,
+            age_ms: 7,
+        },
         window: vec![said(4), said(u64::MAX)],
     };
     vec![

@@ -10,11 +10,12 @@
 use super::super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::super::answer::{BUSY, UNAVAILABLE};
 use super::super::contract::{
-    AdminAnswer, AdminStoreJob, AdminStoreJobOutcome, AdminTicket, CoreAction, ForcedLogoutCause, JobTicket, LogEvent,
+    AdminAnswerFromCore, AdminStoreJob, AdminStoreJobOutcome, AdminTicket, CoreAction, ForcedLogoutCause, JobTicket,
+    LogEvent,
 };
-use super::super::deliveries::PushSaveState;
+use super::super::deliveries::DeliverySaveState;
 use super::super::ids::DeliveryRef;
-use super::super::{ChatCore, ChatTimer};
+use super::super::{CoreTimer, ServerCore};
 use crate::protocol::field::UserName;
 
 /// The largest number of rows that one step removes, and of pairs that it ends.
@@ -48,7 +49,7 @@ pub(in super::super) struct AccountDeletion {
     next_ms: Option<u64>,
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Begins or joins the deletion of an account. `is_account_gone`: it was begun before the
     /// server started.
     pub(super) fn delete_account(
@@ -62,7 +63,7 @@ impl ChatCore {
             return deletion.tickets.push(ticket);
         }
         if self.admin.deletions.len() >= DELETIONS_MAX {
-            return self.answer_admin(ticket, AdminAnswer::Failed, out);
+            return self.answer_admin(ticket, AdminAnswerFromCore::Failed, out);
         }
         if is_account_gone {
             out.push(CoreAction::Log(LogEvent::DeletionGoesOn { user: user.clone() }));
@@ -141,17 +142,19 @@ impl ChatCore {
                 for seq in left_over {
                     self.submit_delete(seq, user.clone(), out);
                 }
-                self.deletion_ended(user, AdminAnswer::Done, out);
+                self.deletion_ended(user, AdminAnswerFromCore::Done, out);
             }
             // The last step was done earlier, and its answer was lost.
-            Some(AdminStoreJobOutcome::NoSuchUser) if had_begun => self.deletion_ended(user, AdminAnswer::Done, out),
-            Some(AdminStoreJobOutcome::NoSuchUser) => self.deletion_ended(user, AdminAnswer::NoSuchUser, out),
+            Some(AdminStoreJobOutcome::NoSuchUser) if had_begun => {
+                self.deletion_ended(user, AdminAnswerFromCore::Done, out)
+            }
+            Some(AdminStoreJobOutcome::NoSuchUser) => self.deletion_ended(user, AdminAnswerFromCore::NoSuchUser, out),
             _ if had_begun => self.step_later(user, RETRY_MS, out),
             _ if deletion.tries_left > 0 => {
                 deletion.tries_left -= 1;
                 self.step_later(user, RETRY_MS, out);
             }
-            _ => self.deletion_ended(user, AdminAnswer::Failed, out),
+            _ => self.deletion_ended(user, AdminAnswerFromCore::Failed, out),
         }
     }
 
@@ -160,7 +163,7 @@ impl ChatCore {
             return Vec::new();
         };
         let is_left_over = |of: &DeliveryRef| {
-            self.deliveries.get(*of).is_some_and(|it| it.receiver == user && it.save_state != PushSaveState::Done)
+            self.deliveries.get(*of).is_some_and(|it| it.receiver == user && it.save_state != DeliverySaveState::Done)
         };
         let mut seqs: Vec<u64> = self.deliveries.refs().into_iter().filter(is_left_over).map(|of| of.seq).collect();
         seqs.sort_unstable();
@@ -184,26 +187,26 @@ impl ChatCore {
     fn step_later(&mut self, user: &UserName, wait_ms: u64, out: &mut Vec<CoreAction>) {
         if self.stopping {
             // The next start resumes it.
-            return self.deletion_ended(user, AdminAnswer::Failed, out);
+            return self.deletion_ended(user, AdminAnswerFromCore::Failed, out);
         }
         let next_ms = self.now.mono_ms + wait_ms;
         if let Some(deletion) = self.admin.deletions.get_mut(user) {
             deletion.next_ms = Some(next_ms);
-            self.wheel.insert(next_ms, ChatTimer::AdminDeletions);
+            self.wheel.insert(next_ms, CoreTimer::AdminDeletions);
         }
     }
 
-    fn deletion_ended(&mut self, user: &UserName, answer: AdminAnswer, out: &mut Vec<CoreAction>) {
+    fn deletion_ended(&mut self, user: &UserName, answer: AdminAnswerFromCore, out: &mut Vec<CoreAction>) {
         let Some(deletion) = self.admin.deletions.remove(user) else {
             return;
         };
         if deletion.is_resumed {
-            let is_done = answer == AdminAnswer::Done;
+            let is_done = answer == AdminAnswerFromCore::Done;
             out.push(CoreAction::Log(LogEvent::DeletionWentOn { user: user.clone(), is_done }));
         }
         for ticket in deletion.tickets {
             match answer {
-                AdminAnswer::Done => self.answer_when_logouts_confirmed(user, ticket, out),
+                AdminAnswerFromCore::Done => self.answer_when_logouts_confirmed(user, ticket, out),
                 _ => self.answer_admin(ticket, answer.clone(), out),
             }
         }

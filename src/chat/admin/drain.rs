@@ -3,8 +3,8 @@
 //! all that were connected are gone, the shell begins the stop.
 
 use super::super::answer::{ReplyTo, STOPPING};
-use super::super::contract::{AdminAnswer, AdminTicket, ConnId, CoreAction, CoreCloseCause};
-use super::super::{ChatCore, ChatTimer};
+use super::super::contract::{AdminAnswerFromCore, AdminTicket, ConnId, CoreAction, CoreCloseCause};
+use super::super::{CoreTimer, ServerCore};
 use crate::protocol::request::RequestType;
 
 /// The time between two slices.
@@ -19,7 +19,7 @@ pub(super) struct ConnectionDrain {
     conns: Vec<ConnId>,
 }
 
-impl ChatCore {
+impl ServerCore {
     pub(super) fn drain(&mut self, ticket: AdminTicket, out: &mut Vec<CoreAction>) {
         let until_ms = self.now.mono_ms + self.rules.drain_ms;
         let begins = self.admin.drain.is_none();
@@ -29,7 +29,7 @@ impl ChatCore {
         });
         let connections = drain.conns.len() as u64;
         let left_ms = drain.until_ms.saturating_sub(self.now.mono_ms);
-        self.answer_admin(ticket, AdminAnswer::Draining { connections, left_ms }, out);
+        self.answer_admin(ticket, AdminAnswerFromCore::Draining { connections, left_ms }, out);
         if begins {
             out.push(CoreAction::Draining { is_over: false });
             self.drain_on(out);
@@ -66,7 +66,7 @@ impl ChatCore {
         if is_over {
             out.push(CoreAction::Draining { is_over: true });
         } else {
-            self.wheel.insert(now_ms + SLICE_EVERY_MS, ChatTimer::AdminDrain);
+            self.wheel.insert(now_ms + SLICE_EVERY_MS, CoreTimer::AdminDrain);
         }
     }
 }

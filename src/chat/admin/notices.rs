@@ -6,8 +6,10 @@
 //! deliveries of one body.
 
 use super::super::admin_op::{AdminJobPurpose, RunningAdminOp};
-use super::super::contract::{AdminAnswer, AdminStoreJob, AdminStoreJobOutcome, AdminTicket, CoreAction, LogEvent};
-use super::super::{ChatCore, ChatTimer};
+use super::super::contract::{
+    AdminAnswerFromCore, AdminStoreJob, AdminStoreJobOutcome, AdminTicket, CoreAction, LogEvent,
+};
+use super::super::{CoreTimer, ServerCore};
 use super::answer_of;
 use crate::protocol::field::{MessageId, RESERVED_NAME, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushBody, PushKind};
@@ -81,7 +83,7 @@ impl NoticeToAllUsers {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     fn notice_body(&mut self, text: &str) -> Option<PushBody> {
         // The wall clock may go back, and after a restart a `seq` may be used again if its push is
         // gone. Both together do not repeat.
@@ -97,7 +99,7 @@ impl ChatCore {
 
     pub(super) fn notice_one(&mut self, ticket: AdminTicket, user: UserName, text: &str, out: &mut Vec<CoreAction>) {
         let Some(body) = self.notice_body(text) else {
-            return self.answer_admin(ticket, AdminAnswer::Failed, out);
+            return self.answer_admin(ticket, AdminAnswerFromCore::Failed, out);
         };
         let push = Push { seq: self.take_seq(), receiver: user, body };
         self.keep_notice(Some(ticket), push, out);
@@ -131,7 +133,7 @@ impl ChatCore {
         match ticket {
             Some(ticket) => {
                 let answer = match outcome {
-                    Some(AdminStoreJobOutcome::Done) => AdminAnswer::Noticed { users: 1 },
+                    Some(AdminStoreJobOutcome::Done) => AdminAnswerFromCore::Noticed { users: 1 },
                     outcome => answer_of(outcome),
                 };
                 self.answer_admin(ticket, answer, out);
@@ -142,10 +144,10 @@ impl ChatCore {
 
     pub(super) fn notice_all(&mut self, ticket: AdminTicket, text: &str, out: &mut Vec<CoreAction>) {
         if self.admin.notice_to_all.is_some() {
-            return self.answer_admin(ticket, AdminAnswer::InProgress, out);
+            return self.answer_admin(ticket, AdminAnswerFromCore::InProgress, out);
         }
         let (Some(body), Ok(system)) = (self.notice_body(text), UserName::new(RESERVED_NAME)) else {
-            return self.answer_admin(ticket, AdminAnswer::Failed, out);
+            return self.answer_admin(ticket, AdminAnswerFromCore::Failed, out);
         };
         out.push(CoreAction::Log(LogEvent::NoticeBegins { id: body.id().into() }));
         self.admin.notice_to_all = Some(Box::new(NoticeToAllUsers {
@@ -189,7 +191,7 @@ impl ChatCore {
                 NoticeToAllUsersStep::End => {
                     let (ticket, users) = (to_all.ticket, to_all.users);
                     self.admin.notice_to_all = None;
-                    return self.answer_admin(ticket, AdminAnswer::Noticed { users }, out);
+                    return self.answer_admin(ticket, AdminAnswerFromCore::Noticed { users }, out);
                 }
             }
         }
@@ -257,9 +259,9 @@ impl ChatCore {
                 self.look_for(receiver, push.seq, out);
                 self.users.release(receiver);
             }
-            self.answer_admin(ticket, AdminAnswer::NoticeCut { users }, out);
+            self.answer_admin(ticket, AdminAnswerFromCore::NoticeCut { users }, out);
         } else if !std::mem::replace(&mut to_all.pauses, true) {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::AdminNotices);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, CoreTimer::AdminNotices);
         }
     }
 

@@ -1,13 +1,13 @@
 //! Reports about one user, and about the pushes with one id.
 
-use super::super::ChatCore;
+use super::super::ServerCore;
 use super::super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::super::contract::{
-    AdminAnswer, AdminPushStatusReport, AdminReportPushState, AdminStoreJob, AdminStoreJobOutcome, AdminTicket,
-    AdminUserStatusReport, CoreAction, MailboxPushSummary,
+    AdminAnswerFromCore, AdminPushStatusReport, AdminReportPushState, AdminStoreJob, AdminStoreJobOutcome, AdminTicket,
+    AdminUserStatusReport, CoreAction, StoredPushMetadata,
 };
 use super::super::dedup::DedupKey;
-use super::super::deliveries::PushSaveState;
+use super::super::deliveries::DeliverySaveState;
 use super::super::ids::UserSlot;
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
@@ -17,13 +17,13 @@ const COUNTED_MAX: u32 = 10_000;
 /// The largest number of stored pushes that one job examines.
 const LOOKED_AT_MAX: u32 = 2_000;
 
-impl ChatCore {
+impl ServerCore {
     pub(super) fn look_at_user(&mut self, ticket: AdminTicket, user: UserName, out: &mut Vec<CoreAction>) {
         // A push that is being saved is in the store before this job runs, or never: jobs about one
         // user are done in order.
         let unsaved = |delivery| {
             let found = self.deliveries.get(delivery)?;
-            matches!(found.save_state, PushSaveState::None | PushSaveState::Failed | PushSaveState::Full)
+            matches!(found.save_state, DeliverySaveState::None | DeliverySaveState::Failed | DeliverySaveState::Full)
                 .then_some(found.seq)
         };
         let list = self.users.find(user.as_str()).and_then(|user| self.users.get(user).list.as_ref());
@@ -56,8 +56,8 @@ impl ChatCore {
                 });
                 return self.answer_about(ticket, report, out);
             }
-            Some(AdminStoreJobOutcome::NoSuchUser) => AdminAnswer::NoSuchUser,
-            _ => AdminAnswer::Failed,
+            Some(AdminStoreJobOutcome::NoSuchUser) => AdminAnswerFromCore::NoSuchUser,
+            _ => AdminAnswerFromCore::Failed,
         };
         self.answer_admin(ticket, answer, out);
     }
@@ -76,7 +76,7 @@ impl ChatCore {
         &mut self,
         ticket: AdminTicket,
         user: UserName,
-        (id, found): (Box<str>, Vec<MailboxPushSummary>),
+        (id, found): (Box<str>, Vec<StoredPushMetadata>),
         after_seq: u64,
         out: &mut Vec<CoreAction>,
     ) {
@@ -88,12 +88,12 @@ impl ChatCore {
         &mut self,
         ticket: AdminTicket,
         receiver: UserName,
-        (id, mut found): (Box<str>, Vec<MailboxPushSummary>),
+        (id, mut found): (Box<str>, Vec<StoredPushMetadata>),
         outcome: Option<AdminStoreJobOutcome>,
         out: &mut Vec<CoreAction>,
     ) {
         let Some(AdminStoreJobOutcome::Found { pushes, next }) = outcome else {
-            return self.answer_admin(ticket, AdminAnswer::Failed, out);
+            return self.answer_admin(ticket, AdminAnswerFromCore::Failed, out);
         };
         found.extend(pushes);
         if let Some(after_seq) = next
@@ -105,7 +105,7 @@ impl ChatCore {
         let user = self.users.find(receiver.as_str());
         let mut known: Vec<(u64, AdminPushStatusReport)> =
             user.map_or_else(Vec::new, |user| self.pushes_in_memory(user, &id));
-        for MailboxPushSummary { seq, sender, kind, time_ms } in found {
+        for StoredPushMetadata { seq, sender, kind, time_ms } in found {
             if let Some((_, report)) = known.iter_mut().find(|(known, _)| *known == seq) {
                 report.is_stored = true;
             } else if !self.failed_push_deletions.contains(&seq) {
@@ -120,7 +120,7 @@ impl ChatCore {
         let mut reports: Vec<AdminPushStatusReport> = known.into_iter().map(|(_, report)| report).collect();
         let acked = user.map_or_else(Vec::new, |user| self.acked_pushes(user, &id, &reports));
         reports.extend(acked);
-        self.answer_admin(ticket, AdminAnswer::Pushes(reports), out);
+        self.answer_admin(ticket, AdminAnswerFromCore::Pushes(reports), out);
     }
 
     fn pushes_in_memory(&self, receiver: UserSlot, id: &str) -> Vec<(u64, AdminPushStatusReport)> {
@@ -140,7 +140,7 @@ impl ChatCore {
                     AdminReportPushState::Waiting
                 },
                 times_sent: times_sent.unwrap_or(0),
-                is_stored: found.save_state == PushSaveState::Done,
+                is_stored: found.save_state == DeliverySaveState::Done,
             };
             Some((found.seq, report))
         };

@@ -3,9 +3,9 @@
 //! ones in name order. It finds every user who is online during the whole scan; users who come or
 //! go in the meantime may be missed.
 
-use super::super::contract::{AdminAnswer, AdminTicket, CoreAction, OnlineUserInfo};
+use super::super::contract::{AdminAnswerFromCore, AdminTicket, CoreAction, OnlineUserInfo};
 use super::super::users::UserRoute;
-use super::super::{ChatCore, ChatTimer};
+use super::super::{CoreTimer, ServerCore};
 use crate::protocol::field::UserName;
 use std::collections::BinaryHeap;
 
@@ -40,7 +40,7 @@ impl OnlineUserScan {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     pub(super) fn begin_scan(
         &mut self,
         ticket: AdminTicket,
@@ -81,7 +81,7 @@ impl ChatCore {
             self.answer_scan(scan, out);
         }
         if !self.admin.scans.is_empty() {
-            self.wheel.insert(self.now.mono_ms + 1, ChatTimer::AdminScan);
+            self.wheel.insert(self.now.mono_ms + 1, CoreTimer::AdminScan);
         }
     }
 
@@ -91,7 +91,7 @@ impl ChatCore {
         let more = names.len() > users_max;
         names.truncate(users_max);
         let users = names.iter().filter_map(|name| self.online_user(name)).collect();
-        self.answer_admin(ticket, AdminAnswer::Users { users, has_more: more }, out);
+        self.answer_admin(ticket, AdminAnswerFromCore::Users { users, has_more: more }, out);
     }
 
     /// A user, if they are online.

@@ -1,4 +1,4 @@
-//! Tests of the queue alone, without a `ChatCore`: its order and its bounds.
+//! Tests of the queue alone, without a `ServerCore`: its order and its bounds.
 
 use super::*;
 use std::num::NonZeroU32;

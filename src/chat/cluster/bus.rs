@@ -4,7 +4,7 @@
 //! Without a bus all records are sent through the database.
 
 use super::super::contract::CoreAction;
-use super::super::{ChatCore, ChatTimer};
+use super::super::{CoreTimer, ServerCore};
 use super::contract::{BusFrame, BusRecord, NodeId, NodeIncarnation, NodeLinkReport, NodeMessage};
 use super::foreign::PushesFromOtherNodes;
 use super::link::{RECORD_BYTES_MAX, ReliableNodeLink};
@@ -131,7 +131,7 @@ impl ClusterState {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Gives the core a bus. Call it at most once, directly after [`join`](Self::join). Without it
     /// the core gives no [`CoreAction::Publish`].
     pub fn use_bus(&mut self) {
@@ -296,7 +296,7 @@ impl ChatCore {
         {
             let due_ms = due_ms.max(now_ms + 1);
             bus.timer_ms = Some(due_ms);
-            self.wheel.insert(due_ms, ChatTimer::Bus);
+            self.wheel.insert(due_ms, CoreTimer::Bus);
         }
     }
 

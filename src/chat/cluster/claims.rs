@@ -5,16 +5,16 @@
 //! Only then are the whereabouts changed, by compare-and-set, and friends and first page are read
 //! after that. So no message of the user that is taken here can overtake one that was taken there.
 
-use super::super::ChatCore;
+use super::super::ServerCore;
 use super::super::contract::{CoreAction, Job, JobOutcome};
 use super::super::dedup::DedupKey;
 use super::super::ids::{LoginStageTicket, UserSlot};
 use super::super::job::JobPurpose;
 use super::super::log_in::LoadedLoginData;
-use super::super::login_stage::{LoginEvent, LoginInProgress};
+use super::super::login_stage::{LoginInProgress, LoginStageEvent};
 use super::contract::{
-    ClusterStoreJob, ClusterStoreJobOutcome, HandedOverDirtyReceivers, HandoverDedupEntry, NodeId, NodeIncarnation,
-    NodeMessage, UserHandoverData, UserOwner,
+    ClusterStoreJob, ClusterStoreJobOutcome, HandoverDedupEntry, HandoverReceiversWithUnnotifiedOwners, NodeId,
+    NodeIncarnation, NodeMessage, UserHandoverData, UserOwner,
 };
 use super::figures::UserReleaseWaitOutcome;
 use super::{ClusterState, IncarnationState, RETRY_MS, step_count};
@@ -65,22 +65,22 @@ impl ClusterState {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// The answer of a cluster's store to a log-in.
     pub(in super::super) fn read_for_login(
         &mut self,
         login: LoginStageTicket,
         outcome: ClusterStoreJobOutcome,
-    ) -> (LoginEvent, Option<LoadedLoginData>) {
+    ) -> (LoginStageEvent, Option<LoadedLoginData>) {
         match outcome {
             ClusterStoreJobOutcome::Loaded { epoch, friends, page } => match self.must_claim(login, epoch) {
-                Some(owner) => (LoginEvent::Elsewhere(owner), None),
-                None => (LoginEvent::Loaded, Some(LoadedLoginData { friends, page, epoch })),
+                Some(owner) => (LoginStageEvent::Elsewhere(owner), None),
+                None => (LoginStageEvent::Loaded, Some(LoadedLoginData { friends, page, epoch })),
             },
-            ClusterStoreJobOutcome::Elsewhere(owner) => (LoginEvent::Elsewhere(owner), None),
+            ClusterStoreJobOutcome::Elsewhere(owner) => (LoginStageEvent::Elsewhere(owner), None),
             other => {
                 debug_assert!(false, "a log-in came back as {other:?}");
-                (LoginEvent::Failed { refused: false }, None)
+                (LoginStageEvent::Failed { refused: false }, None)
             }
         }
     }
@@ -104,7 +104,7 @@ impl ChatCore {
                 false,
                 "a user who is loading is in the table, and a server without a cluster owns all users"
             );
-            return self.login_event(login, LoginEvent::Dropped, out);
+            return self.login_event(login, LoginStageEvent::Dropped, out);
         };
         cluster.last_claim += 1;
         cluster.totals.claims_begun += 1;
@@ -125,7 +125,7 @@ impl ChatCore {
         let waited_ms = self.now.mono_ms - claim.began_ms;
         if !is_awaited {
             self.count_cluster(|totals| totals.claim_ended(UserReleaseWaitOutcome::Dropped, waited_ms));
-            return self.login_event(claim.login, LoginEvent::Dropped, out);
+            return self.login_event(claim.login, LoginStageEvent::Dropped, out);
         }
         let Some(cluster) = &mut self.cluster else { return };
         let mut asks = None;
@@ -165,7 +165,7 @@ impl ChatCore {
         self.remove_remote(user, out);
         self.note_arrived_sender(user);
         self.remove_saved(user);
-        let event = LoginEvent::Released { epoch: claim.owner.epoch, floor: self.next_seq };
+        let event = LoginStageEvent::Released { epoch: claim.owner.epoch, floor: self.next_seq };
         self.login_event(claim.login, event, out);
     }
 
@@ -209,7 +209,12 @@ impl ChatCore {
     /// lists of those who are here are read. The owners of the others are told by the node that
     /// took the pushes; this node only remembers them until that is certain. So a user who moves
     /// from node to node costs no read of an owner.
-    fn take_over_dirty(&mut self, sender: UserSlot, mut dirty: HandedOverDirtyReceivers, out: &mut Vec<CoreAction>) {
+    fn take_over_dirty(
+        &mut self,
+        sender: UserSlot,
+        mut dirty: HandoverReceiversWithUnnotifiedOwners,
+        out: &mut Vec<CoreAction>,
+    ) {
         let find = |name: &UserName| self.users.find(name.as_str());
         let known: Vec<UserSlot> = dirty.listed.iter().filter_map(find).collect();
         dirty.listed.retain(|name| !find(name).is_some_and(|receiver| self.users.is_here(receiver)));
@@ -239,7 +244,7 @@ impl ChatCore {
         self.dedup_bytes = self.dedup_bytes + dedup.memory_bytes() - before;
         if dedup.timer.is_none() {
             let old_ms = now_ms + self.rules.dedup_age_ms + 1;
-            dedup.timer = Some(self.wheel.insert(old_ms, super::super::ChatTimer::Dedup(user)));
+            dedup.timer = Some(self.wheel.insert(old_ms, super::super::CoreTimer::Dedup(user)));
         }
         if !self.users.is_here(user) {
             self.pack_dedup(user);

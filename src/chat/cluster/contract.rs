@@ -305,14 +305,14 @@ pub struct UserHandoverData {
     pub clock: u64,
     /// The receivers for whom messages of the user may have been saved without telling their
     /// owners.
-    pub dirty: HandedOverDirtyReceivers,
+    pub dirty: HandoverReceiversWithUnnotifiedOwners,
     /// The user's dedup window, the oldest message first.
     pub window: Vec<HandoverDedupEntry>,
 }
 
 /// The receivers who are dirty for a user who is handed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HandedOverDirtyReceivers {
+pub struct HandoverReceiversWithUnnotifiedOwners {
     /// Those who are known.
     pub listed: Vec<UserName>,
     /// There may be others. The next node of the user was told by `RecordsMissed` to read

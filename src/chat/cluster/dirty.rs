@@ -2,12 +2,12 @@
 //! next node of the sender gets this list. It reads the lists of those who are there, and hands the
 //! others on if the sender moves again.
 
-use super::super::ChatCore;
+use super::super::ServerCore;
 use super::super::contract::CoreAction;
 use super::super::ids::UserSlot;
 use super::super::users::Users;
 use super::ClusterState;
-use super::contract::{HandedOverDirtyReceivers, NodeIncarnation, NodeMessage};
+use super::contract::{HandoverReceiversWithUnnotifiedOwners, NodeIncarnation, NodeMessage};
 use super::step_count;
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ const HANDED_OVER_MAX: usize = 2 * OF_SENDER_MAX;
 /// The pairs. A sender may be in no table any more, so each is stored as the hash of the name. If
 /// two names have the same hash, more is looked for than necessary.
 #[derive(Debug, Default)]
-pub(super) struct DirtySenderReceiverPairs {
+pub(super) struct PairsWithUnnotifiedOwner {
     by_sender: BTreeSet<(u64, UserSlot)>,
     by_receiver: BTreeSet<(UserSlot, u64)>,
     /// The number of times that some receivers were not known: a pair was not kept, or a sender
@@ -34,7 +34,7 @@ pub(super) struct DirtySenderReceiverPairs {
     informed_nodes: BTreeMap<NodeIncarnation, u64>,
 }
 
-impl DirtySenderReceiverPairs {
+impl PairsWithUnnotifiedOwner {
     /// The owner of the receiver still has to be told.
     pub(super) fn insert(&mut self, sender: u64, receiver: UserSlot) {
         if self.by_sender.len() >= PAIRS_MAX && !self.by_sender.contains(&(sender, receiver)) {
@@ -153,7 +153,7 @@ impl ClusterState {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// The receivers for whom pushes of this user may be in the store without their owners knowing.
     /// If there are too many, or this is not known, here or on the user's former node, the next
     /// node is told to look at all lists.
@@ -162,9 +162,9 @@ impl ChatCore {
         sender: UserSlot,
         to: NodeIncarnation,
         out: &mut Vec<CoreAction>,
-    ) -> HandedOverDirtyReceivers {
+    ) -> HandoverReceiversWithUnnotifiedOwners {
         let (now_ms, hash) = (self.now.mono_ms, self.users.hash(self.users.get(sender).name.as_str()));
-        let Some(cluster) = &mut self.cluster else { return HandedOverDirtyReceivers::default() };
+        let Some(cluster) = &mut self.cluster else { return HandoverReceiversWithUnnotifiedOwners::default() };
         cluster.remove_told_losses(now_ms);
         let (inherited, loss) = cluster.inherited.of(hash, now_ms);
         let own = cluster.dirty_of(sender, &self.users, to);
@@ -176,12 +176,16 @@ impl ChatCore {
             if listed.len() <= HANDED_OVER_MAX {
                 // If there are others, this next node reads everything. The one after it may not.
                 let has_unlisted = has_lost_pairs || inherited.has_unlisted;
-                return HandedOverDirtyReceivers { listed: listed.into_iter().collect(), has_unlisted, age_ms };
+                return HandoverReceiversWithUnnotifiedOwners {
+                    listed: listed.into_iter().collect(),
+                    has_unlisted,
+                    age_ms,
+                };
             }
         }
         cluster.dirty.mark_node_informed(to);
         self.send_record(to, NodeMessage::RecordsMissed, out);
-        HandedOverDirtyReceivers { listed: Vec::new(), has_unlisted: true, age_ms }
+        HandoverReceiversWithUnnotifiedOwners { listed: Vec::new(), has_unlisted: true, age_ms }
     }
 }
 
@@ -193,7 +197,7 @@ mod tests {
     #[test]
     fn an_overflow_is_told_to_each_node_once() {
         let to = NodeIncarnation { node: NodeId::new(2).unwrap(), epoch: 1 };
-        let mut dirty = DirtySenderReceiverPairs::default();
+        let mut dirty = PairsWithUnnotifiedOwner::default();
         (0..PAIRS_MAX as u64).for_each(|sender| dirty.insert(sender, UserSlot::of(sender as usize % 100)));
         dirty.insert(1, UserSlot::of(1));
         assert_eq!(dirty.receivers_of(1, to), Some(vec![UserSlot::of(1)]), "that one is known");

@@ -1,7 +1,7 @@
 //! The core's numbers of a cluster for operators: counts, and the state of each link.
 
 use super::contract::{ClusterCounters, ClusterGauges, NodeLinkReport};
-use crate::chat::ChatCore;
+use crate::chat::ServerCore;
 
 /// Why a log-in that waited for another node waits no longer.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ impl ClusterCounters {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     pub(super) fn count_cluster(&mut self, count: impl FnOnce(&mut ClusterCounters)) {
         if let Some(cluster) = &mut self.cluster {
             count(&mut cluster.totals);

@@ -7,8 +7,8 @@
 //! the changed store. The order is repeated until all nodes have confirmed it; then the operator or
 //! the user is answered.
 
-use super::super::ChatCore;
-use super::super::contract::{AdminAnswer, AdminTicket, CoreAction, JobTicket};
+use super::super::ServerCore;
+use super::super::contract::{AdminAnswerFromCore, AdminTicket, CoreAction, JobTicket};
 use super::contract::{ForcedLogoutCause, NodeId, NodeIncarnation, NodeMessage};
 use crate::protocol::field::UserName;
 use crate::protocol::reply::Reply;
@@ -70,7 +70,7 @@ impl ClusterForcedLogouts {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// The user's connections and log-ins on other nodes are to end, whether the user was connected
     /// here or not. A server that is not in a cluster has nothing more to do.
     pub(in super::super) fn end_sessions_on_other_nodes(
@@ -117,16 +117,18 @@ impl ChatCore {
         let orders = self.cluster.iter_mut().flat_map(|cluster| cluster.forced_logouts.orders.values_mut());
         match { orders }.find(|order| order.user == *user && order.cause == ForcedLogoutCause::Deleted) {
             Some(order) => order.requesters.push(ForcedLogoutRequester::Operator(ticket)),
-            None => self.answer_admin(ticket, AdminAnswer::Done, out),
+            None => self.answer_admin(ticket, AdminAnswerFromCore::Done, out),
         }
     }
 
     /// The answer to an operator whose time is over, if only confirmations of other nodes are
     /// missing.
-    pub(in super::super) fn unconfirmed_logout_answer(&self, ticket: AdminTicket) -> Option<AdminAnswer> {
+    pub(in super::super) fn unconfirmed_logout_answer(&self, ticket: AdminTicket) -> Option<AdminAnswerFromCore> {
         let mut orders = self.cluster.iter().flat_map(|cluster| cluster.forced_logouts.orders.values());
         let order = orders.find(|order| order.requesters.contains(&ForcedLogoutRequester::Operator(ticket)))?;
-        Some(AdminAnswer::Unconfirmed { nodes: numbers(order.unconfirmed_nodes.as_deref().unwrap_or_default()) })
+        Some(AdminAnswerFromCore::Unconfirmed {
+            nodes: numbers(order.unconfirmed_nodes.as_deref().unwrap_or_default()),
+        })
     }
 
     /// Continues all orders. `is_read`: the nodes were read just now.
@@ -249,7 +251,7 @@ impl ChatCore {
             match then {
                 ForcedLogoutRequester::Operator(ticket) => {
                     let is_done = was_here || cause != ForcedLogoutCause::Disconnected;
-                    let answer = if is_done { AdminAnswer::Done } else { AdminAnswer::NotOnline };
+                    let answer = if is_done { AdminAnswerFromCore::Done } else { AdminAnswerFromCore::NotOnline };
                     self.answer_admin(ticket, answer, out);
                 }
                 ForcedLogoutRequester::User(request) => self.answer(request, Reply::PasswordChanged, out),
@@ -266,7 +268,7 @@ impl ChatCore {
         for then in then {
             match then {
                 ForcedLogoutRequester::Operator(ticket) => {
-                    self.answer_admin(ticket, AdminAnswer::Unconfirmed { nodes: numbers(left) }, out);
+                    self.answer_admin(ticket, AdminAnswerFromCore::Unconfirmed { nodes: numbers(left) }, out);
                 }
                 // The password is changed.
                 ForcedLogoutRequester::User(request) => self.answer(request, Reply::PasswordChanged, out),

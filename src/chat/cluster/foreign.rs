@@ -10,14 +10,14 @@
 //! acked and deleted. So acks of other nodes' rows are remembered like those of pushes that were
 //! handed over.
 
-use super::super::ChatCore;
+use super::super::ServerCore;
 use super::super::contract::CoreAction;
-use super::super::deliveries::{Delivery, PushSaveState};
+use super::super::deliveries::{Delivery, DeliverySaveState};
 use super::super::ids::{DeliveryRef, UserSlot};
 use super::super::mailbox::MailboxBackfillState;
 use super::super::unacked_push_list::UnackedPushList;
 use super::contract::{NODE_BITS, NodeId, NodeIncarnation, NodeMessage};
-use super::recent_set::RecentNumbers;
+use super::recent_set::ExpiringNumberSet;
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushKind};
 use std::collections::BTreeMap;
@@ -35,9 +35,9 @@ pub(super) struct PushesFromOtherNodes {
     open_phases: BTreeMap<UserSlot, Vec<(NodeIncarnation, u64)>>,
     open_phase_count: usize,
     /// Pushes of other nodes that were acked here, by their `seq`.
-    acked: RecentNumbers,
+    acked: ExpiringNumberSet,
     /// The same pushes by receiver, sender and id: their takers may have died before they knew.
-    messages: RecentNumbers,
+    messages: ExpiringNumberSet,
 }
 
 impl PushesFromOtherNodes {
@@ -90,7 +90,7 @@ fn taker_node(seq: u64) -> Option<NodeId> {
     NodeId::new((seq & ((1 << NODE_BITS) - 1)) as u16)
 }
 
-impl ChatCore {
+impl ServerCore {
     fn foreign_pushes_mut(&mut self) -> Option<&mut PushesFromOtherNodes> {
         Some(&mut self.bus()?.foreign)
     }
@@ -142,7 +142,7 @@ impl ChatCore {
         if list.mailbox.seqs_from(seq).0 {
             let is_row = listed
                 .and_then(|listed| self.deliveries.get(listed))
-                .is_some_and(|listed| listed.save_state == PushSaveState::Done);
+                .is_some_and(|listed| listed.save_state == DeliverySaveState::Done);
             if is_row {
                 // Its row was read before. If that is acked, the taker does not learn of it.
                 self.refuse_foreign(user, from, seq);
@@ -282,7 +282,7 @@ impl ChatCore {
     #[cold]
     pub(in super::super) fn take_foreign_over(&mut self, delivery: DeliveryRef) {
         let Some(found) = self.deliveries.get_mut(delivery) else { return };
-        found.save_state = PushSaveState::Failed;
+        found.save_state = DeliverySaveState::Failed;
         let sender = found.body.sender().to_owned();
         found.sender = self.users.find(&sender);
         if let Some(sender) = found.sender {

@@ -2,7 +2,7 @@
 //! owners. If the sender moves on before all owners certainly know, the next node must learn of
 //! these receivers, too.
 
-use super::contract::HandedOverDirtyReceivers;
+use super::contract::HandoverReceiversWithUnnotifiedOwners;
 use crate::protocol::field::UserName;
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,19 +21,19 @@ const RECEIVER_BYTES: usize = 320;
 
 /// The receivers of one sender.
 #[derive(Debug)]
-struct DirtyReceiversOfMovedSender {
+struct ArrivedSenderReceiversWithUnnotifiedOwners {
     /// All of them had become dirty by this time.
     since_ms: u64,
     listed: Vec<UserName>,
-    /// If some receivers are not listed: the number of this loss (`DirtySenderReceiverPairs`).
+    /// If some receivers are not listed: the number of this loss (`PairsWithUnnotifiedOwner`).
     loss: Option<u64>,
 }
 
 /// The receivers of all senders who came here.
 #[derive(Debug, Default)]
-pub(super) struct DirtyReceiversOfMovedSenders {
+pub(super) struct ArrivedSendersWithUnnotifiedOwners {
     /// By the hash of the sender's name. Never iterated, since its order is random.
-    by_sender: HashMap<u64, DirtyReceiversOfMovedSender>,
+    by_sender: HashMap<u64, ArrivedSenderReceiversWithUnnotifiedOwners>,
     /// The senders in the order of `since_ms`.
     by_time: BTreeSet<(u64, u64)>,
     /// The number of receivers.
@@ -42,19 +42,25 @@ pub(super) struct DirtyReceiversOfMovedSenders {
     omitted_since_ms: Option<u64>,
 }
 
-impl DirtyReceiversOfMovedSenders {
+impl ArrivedSendersWithUnnotifiedOwners {
     /// A sender has moved here. The receivers that this node knew before are replaced, because the
     /// former node knew them, too. If some receivers are not listed, `loss` is the number of this
     /// loss. Returns `false` if there is no room: then any sender may have receivers that this node
     /// does not know.
-    pub(super) fn insert(&mut self, sender: u64, dirty: HandedOverDirtyReceivers, loss: u64, now_ms: u64) -> bool {
+    pub(super) fn insert(
+        &mut self,
+        sender: u64,
+        dirty: HandoverReceiversWithUnnotifiedOwners,
+        loss: u64,
+        now_ms: u64,
+    ) -> bool {
         while let Some(&(since_ms, settled)) = self.by_time.first()
             && since_ms + SETTLED_AFTER_MS <= now_ms
         {
             self.remove(settled);
         }
         self.remove(sender);
-        let HandedOverDirtyReceivers { listed, has_unlisted, age_ms } = dirty;
+        let HandoverReceiversWithUnnotifiedOwners { listed, has_unlisted, age_ms } = dirty;
         let has_unlisted = has_unlisted && age_ms < UNLISTED_SETTLED_AFTER_MS;
         if age_ms >= SETTLED_AFTER_MS || (listed.is_empty() && !has_unlisted) {
             return true;
@@ -67,7 +73,7 @@ impl DirtyReceiversOfMovedSenders {
         self.listed += listed.len();
         self.by_time.insert((since_ms, sender));
         let loss = has_unlisted.then_some(loss);
-        self.by_sender.insert(sender, DirtyReceiversOfMovedSender { since_ms, listed, loss });
+        self.by_sender.insert(sender, ArrivedSenderReceiversWithUnnotifiedOwners { since_ms, listed, loss });
         true
     }
 
@@ -80,15 +86,16 @@ impl DirtyReceiversOfMovedSenders {
 
     /// The receivers of this sender whose owners may not know yet. If some are not listed, also the
     /// number of the loss; otherwise 0.
-    pub(super) fn of(&self, sender: u64, now_ms: u64) -> (HandedOverDirtyReceivers, u64) {
-        let is_open = |inherited: &&DirtyReceiversOfMovedSender| inherited.since_ms + SETTLED_AFTER_MS > now_ms;
+    pub(super) fn of(&self, sender: u64, now_ms: u64) -> (HandoverReceiversWithUnnotifiedOwners, u64) {
+        let is_open =
+            |inherited: &&ArrivedSenderReceiversWithUnnotifiedOwners| inherited.since_ms + SETTLED_AFTER_MS > now_ms;
         let Some(inherited) = self.by_sender.get(&sender).filter(is_open) else {
-            return (HandedOverDirtyReceivers::default(), 0);
+            return (HandoverReceiversWithUnnotifiedOwners::default(), 0);
         };
         let age_ms = now_ms - inherited.since_ms;
         let loss = inherited.loss.filter(|_| age_ms < UNLISTED_SETTLED_AFTER_MS);
         let listed = inherited.listed.clone();
-        (HandedOverDirtyReceivers { listed, has_unlisted: loss.is_some(), age_ms }, loss.unwrap_or(0))
+        (HandoverReceiversWithUnnotifiedOwners { listed, has_unlisted: loss.is_some(), age_ms }, loss.unwrap_or(0))
     }
 
     /// May there be a sender whose receivers this node does not know, because there was no room?
@@ -114,16 +121,16 @@ impl DirtyReceiversOfMovedSenders {
 mod tests {
     use super::*;
 
-    fn dirty(listed: usize, has_unlisted: bool, age_ms: u64) -> HandedOverDirtyReceivers {
+    fn dirty(listed: usize, has_unlisted: bool, age_ms: u64) -> HandoverReceiversWithUnnotifiedOwners {
         let listed = (0..listed).map(|n| UserName::new(&format!("user{n}")).unwrap()).collect();
-        HandedOverDirtyReceivers { listed, has_unlisted, age_ms }
+        HandoverReceiversWithUnnotifiedOwners { listed, has_unlisted, age_ms }
     }
 
     #[test]
     fn receivers_are_kept_until_their_owners_know() {
         const LATE_MS: u64 = 100_000 + SETTLED_AFTER_MS - 5_000;
-        let mut inherited = DirtyReceiversOfMovedSenders::default();
-        let nothing = (HandedOverDirtyReceivers::default(), 0);
+        let mut inherited = ArrivedSendersWithUnnotifiedOwners::default();
+        let nothing = (HandoverReceiversWithUnnotifiedOwners::default(), 0);
         assert!(inherited.insert(1, dirty(2, true, 5_000), 7, 100_000));
         assert_eq!(inherited.of(1, 101_000), (dirty(2, true, 6_000), 7));
         assert_eq!(inherited.of(2, 101_000), nothing);
@@ -142,7 +149,7 @@ mod tests {
 
     #[test]
     fn without_room_any_sender_may_have_unknown_receivers_for_a_while() {
-        let mut inherited = DirtyReceiversOfMovedSenders::default();
+        let mut inherited = ArrivedSendersWithUnnotifiedOwners::default();
         let senders = (0..).take_while(|&sender| inherited.insert(sender, dirty(9, false, 0), 0, 100_000)).count();
         assert_eq!(senders, KEPT_MAX / 10);
         let bytes = inherited.memory_bytes();

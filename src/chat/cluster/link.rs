@@ -11,7 +11,7 @@ use super::contract::{
     BATCH_BYTES_MAX, BusFrame, BusRecord, NodeIncarnation, NodeLinkBatch, NodeLinkBatchNumber, NodeLinkReport,
     NodeMessage,
 };
-use super::unconfirmed_rereads::UnconfirmedRereadNotices;
+use super::unconfirmed_rereads::RereadNoticesAwaitingNodeConfirm;
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 use std::collections::{BTreeMap, VecDeque};
@@ -101,7 +101,7 @@ pub(super) struct ReliableNodeLink {
     kept: BTreeMap<u64, UnconfirmedNodeLinkRecord>,
     kept_bytes: usize,
     last_serial: u64,
-    looks: UnconfirmedRereadNotices,
+    looks: RereadNoticesAwaitingNodeConfirm,
     /// The serial of the last record that told the other node to read everything; 0: there was
     /// none.
     missed_serial: u64,

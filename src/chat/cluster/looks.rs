@@ -5,11 +5,11 @@
 //! `seq`, so a page is the first pushes that are not on the list.
 
 use super::super::contract::{CoreAction, PushPage};
-use super::super::deliveries::PushSaveState;
+use super::super::deliveries::DeliverySaveState;
 use super::super::ids::{DeliveryRef, UserSlot};
 use super::super::mailbox::MailboxBackfillState;
 use super::super::unacked_push_list::UnackedPushList;
-use super::super::{ChatCore, ChatTimer};
+use super::super::{CoreTimer, ServerCore};
 use crate::protocol::push::PushKind;
 
 /// The interval at which some lists are read in the background.
@@ -19,7 +19,7 @@ const SWEEP_PARTS: usize = 200;
 /// The minimum number of lists per interval.
 const SWEEP_AT_ONCE_MIN: usize = 16;
 
-impl ChatCore {
+impl ServerCore {
     /// A push for this user that may not be on their list waits in the store.
     pub(super) fn look(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         self.mark_list(user);
@@ -37,7 +37,7 @@ impl ChatCore {
             let is_new = self.mark_list(user);
             let Some(cluster) = self.cluster.as_mut().filter(|_| is_new) else { continue };
             if cluster.sweep.is_empty() && cluster.lists_to_read.is_empty() {
-                self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, ChatTimer::Sweep);
+                self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, CoreTimer::Sweep);
             }
             cluster.lists_to_read.push_back(user);
         }
@@ -91,7 +91,7 @@ impl ChatCore {
         let count = SWEEP_AT_ONCE_MIN.min(cluster.lists_to_read.len());
         let lists: Vec<UserSlot> = cluster.lists_to_read.drain(..count).collect();
         if !cluster.sweep.is_empty() || !cluster.lists_to_read.is_empty() {
-            self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, ChatTimer::Sweep);
+            self.wheel.insert(self.now.mono_ms + SWEEP_EVERY_MS, CoreTimer::Sweep);
         }
         // A slot may belong to another user by now, or to none.
         for user in some {
@@ -128,7 +128,7 @@ impl ChatCore {
             if self.users.is_here(user) {
                 self.friends_changed(user, out);
             } else {
-                self.notify_owner(user, super::owner_notices::OwnerRereadParts::FRIENDS, None, out);
+                self.notify_owner(user, super::owner_notices::OwnerNodeRereadParts::FRIENDS, None, out);
             }
         }
     }
@@ -158,13 +158,13 @@ impl ChatCore {
 
     /// A delivery on a list is the push with this number in the store.
     fn adopt_stored_push(&mut self, user: UserSlot, delivery: DeliveryRef, seq: u64, out: &mut Vec<CoreAction>) {
-        if self.deliveries.get(delivery).is_some_and(|found| found.save_state == PushSaveState::Foreign) {
+        if self.deliveries.get(delivery).is_some_and(|found| found.save_state == DeliverySaveState::Foreign) {
             self.foreign_is_stored(user, delivery.seq);
         }
         self.mark_durable(delivery, out);
         if let Some(found) = self.deliveries.get_mut(delivery) {
             // The outcome of its own save finds no delivery any more.
-            found.save_state = PushSaveState::Done;
+            found.save_state = DeliverySaveState::Done;
         }
         if let Some(list) = &mut self.users.get_mut(user).list {
             list.mailbox.renumber(delivery, seq, &mut self.deliveries);

@@ -37,8 +37,8 @@
 //!
 //! A server that is not in a cluster has no `ClusterState`, and does nothing of all this.
 
-use super::ChatCore;
-use super::ChatTimer;
+use super::CoreTimer;
+use super::ServerCore;
 use super::contract::CoreAction;
 use super::ids::UserSlot;
 use contract::{ClusterView, NodeId, NodeIncarnation, NodeMessage, NodeRow, UserOwner};
@@ -69,8 +69,8 @@ mod unconfirmed_rereads;
 mod view_changes;
 
 pub(super) use forced_logouts::ForcedLogoutRequester;
-pub(super) use owner_notices::OwnerRereadParts;
-pub(super) use presence::NodePresenceReportReason;
+pub(super) use owner_notices::OwnerNodeRereadParts;
+pub(super) use presence::UserPresenceReportToNodesReason;
 pub(super) use questions::AdminReportAwaitingNode;
 
 /// The time after which a failed or unanswered operation is tried again.
@@ -93,18 +93,18 @@ pub(super) struct ClusterState {
     claims_to_ask: VecDeque<(u64, UserSlot, u64)>,
     last_claim: u64,
     /// Users who log in on another node; each is retained.
-    releases: BTreeMap<UserSlot, release::UserRelease>,
+    releases: BTreeMap<UserSlot, release::UserReleaseToNode>,
     /// Users whom other nodes may claim.
-    claimable_users: release::ReleasedUsers,
+    claimable_users: release::UsersReleasedToNodes,
     /// Users whose owner is still to be told something; each is retained.
-    owner_notices: BTreeMap<UserSlot, owner_notices::PendingOwnerNotice>,
+    owner_notices: BTreeMap<UserSlot, owner_notices::PendingOwnerNodeNotice>,
     /// Those of them whose owner must be read. It may be known by now.
     owners_to_read: BTreeSet<UserSlot>,
     /// There were too many: all nodes look at all lists.
     tells_all_nodes: bool,
-    dirty: dirty::DirtySenderReceiverPairs,
-    inherited: inherited::DirtyReceiversOfMovedSenders,
-    unsaved_messages: taken_messages::UnsavedMessages,
+    dirty: dirty::PairsWithUnnotifiedOwner,
+    inherited: inherited::ArrivedSendersWithUnnotifiedOwners,
+    unsaved_messages: taken_messages::UnsavedMessagesBlockingUserRelease,
     /// The orders that must end connections on all nodes.
     forced_logouts: forced_logouts::ClusterForcedLogouts,
     /// The users who are online on other nodes, and what other nodes were told.
@@ -118,7 +118,7 @@ pub(super) struct ClusterState {
     /// The timer for repeating failed operations is set.
     timer_set: bool,
     /// About users of other nodes.
-    questions: questions::PendingRemoteUserQueries,
+    questions: questions::PendingAdminUserQueriesToNodes,
     /// For operators.
     totals: contract::ClusterCounters,
     /// The bus, if there is one.
@@ -188,7 +188,7 @@ impl ClusterState {
     }
 
     #[cfg(debug_assertions)]
-    pub(super) fn check_taken(&self, deliveries: &super::deliveries::Deliveries) {
+    pub(super) fn check_taken(&self, deliveries: &super::deliveries::DeliveryTable) {
         self.unsaved_messages.check(deliveries);
     }
 
@@ -208,9 +208,9 @@ impl ClusterState {
         self.epochs.capacity() * size_of::<(UserSlot, u64)>()
             + self.claims.len() * OF_TREE * CLAIM_BYTES
             + self.claims_to_ask.capacity() * size_of::<(u64, UserSlot, u64)>()
-            + self.releases.len() * OF_TREE * size_of::<(UserSlot, release::UserRelease)>()
+            + self.releases.len() * OF_TREE * size_of::<(UserSlot, release::UserReleaseToNode)>()
             + self.claimable_users.memory_bytes()
-            + self.owner_notices.len() * OF_TREE * size_of::<(UserSlot, owner_notices::PendingOwnerNotice)>()
+            + self.owner_notices.len() * OF_TREE * size_of::<(UserSlot, owner_notices::PendingOwnerNodeNotice)>()
             + self.owners_to_read.len() * OF_TREE * size_of::<UserSlot>()
             + self.dirty.memory_bytes()
             + self.unsaved_messages.memory_bytes()
@@ -220,11 +220,11 @@ impl ClusterState {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Makes this server the given incarnation of a node. `view` was read after its start. Call it
     /// once, before the first event. All nodes must have given the same `hash_key` to
-    /// [`ChatCore::new`]; the `first_seq` given there must not be less than the node's `hlc_limit`
-    /// at the start of this incarnation.
+    /// [`ServerCore::new`]; the `first_seq` given there must not be less than the node's
+    /// `hlc_limit` at the start of this incarnation.
     pub fn join(&mut self, me: NodeIncarnation, view: ClusterView) {
         self.next_seq = clock::next_seq_after(self.next_seq, me.node);
         self.seq_step = clock::STEP;
@@ -239,20 +239,20 @@ impl ChatCore {
             claims_to_ask: VecDeque::new(),
             last_claim: 0,
             releases: BTreeMap::new(),
-            claimable_users: release::ReleasedUsers::default(),
+            claimable_users: release::UsersReleasedToNodes::default(),
             owner_notices: BTreeMap::new(),
             owners_to_read: BTreeSet::new(),
             tells_all_nodes: false,
-            dirty: dirty::DirtySenderReceiverPairs::default(),
-            inherited: inherited::DirtyReceiversOfMovedSenders::default(),
-            unsaved_messages: taken_messages::UnsavedMessages::default(),
+            dirty: dirty::PairsWithUnnotifiedOwner::default(),
+            inherited: inherited::ArrivedSendersWithUnnotifiedOwners::default(),
+            unsaved_messages: taken_messages::UnsavedMessagesBlockingUserRelease::default(),
             forced_logouts: forced_logouts::ClusterForcedLogouts::default(),
             presence: presence::RemotePresence::default(),
             sweep: VecDeque::new(),
             sweep_at_once: 0,
             lists_to_read: VecDeque::new(),
             timer_set: false,
-            questions: questions::PendingRemoteUserQueries::default(),
+            questions: questions::PendingAdminUserQueriesToNodes::default(),
             totals: contract::ClusterCounters::default(),
             bus: None,
         }));
@@ -367,7 +367,7 @@ impl ChatCore {
         if let Some(cluster) = &mut self.cluster
             && !std::mem::replace(&mut cluster.timer_set, true)
         {
-            self.wheel.insert(self.now.mono_ms + RETRY_MS, ChatTimer::Cluster);
+            self.wheel.insert(self.now.mono_ms + RETRY_MS, CoreTimer::Cluster);
         }
     }
 

@@ -5,9 +5,9 @@
 //! asks the store until it knows the owner. It does the same after a save that seems to have
 //! failed, because perhaps only the answer was lost.
 
-use super::super::ChatCore;
+use super::super::ServerCore;
 use super::super::contract::{CoreAction, Job, JobOutcome};
-use super::super::deliveries::PushSaveState;
+use super::super::deliveries::DeliverySaveState;
 use super::super::ids::{DeliveryRef, UserSlot};
 use super::super::job::JobPurpose;
 use super::IncarnationState;
@@ -19,7 +19,7 @@ pub(super) const OWNER_NOTICES_MAX: usize = if cfg!(test) { 40 } else { 100_000 
 
 /// The progress of reading the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OwnerLookupState {
+enum OwnerNodeLookupState {
     /// The read is still to be submitted.
     Waits,
     /// The read is in progress.
@@ -30,30 +30,30 @@ enum OwnerLookupState {
 
 /// A notice that the owner of a user must still get.
 #[derive(Debug)]
-pub(super) struct PendingOwnerNotice {
-    lookup: OwnerLookupState,
-    scope: OwnerRereadParts,
+pub(super) struct PendingOwnerNodeNotice {
+    lookup: OwnerNodeLookupState,
+    scope: OwnerNodeRereadParts,
 }
 
-impl PendingOwnerNotice {
+impl PendingOwnerNodeNotice {
     pub(super) fn waits(&self) -> bool {
-        self.lookup == OwnerLookupState::Waits
+        self.lookup == OwnerNodeLookupState::Waits
     }
 }
 
 /// The things that the owner must read anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct OwnerRereadParts {
+pub(in super::super) struct OwnerNodeRereadParts {
     pub(in super::super) pushes: bool,
     pub(in super::super) friends: bool,
 }
 
-impl OwnerRereadParts {
+impl OwnerNodeRereadParts {
     pub(in super::super) const PUSHES: Self = Self { pushes: true, friends: false };
     pub(in super::super) const FRIENDS: Self = Self { pushes: false, friends: true };
 }
 
-impl ChatCore {
+impl ServerCore {
     /// The store of a cluster has answered the save of a delivery.
     #[inline(never)]
     pub(in super::super) fn on_saved_in_cluster(
@@ -88,10 +88,10 @@ impl ChatCore {
         } else {
             let senders = Vec::from_iter(sender.map(|sender| self.users.hash(self.users.get(sender).name.as_str())));
             let told = owner.is_some_and(|owner| {
-                self.notify_owner_node((receiver, &senders), owner, OwnerRereadParts::PUSHES, out)
+                self.notify_owner_node((receiver, &senders), owner, OwnerNodeRereadParts::PUSHES, out)
             });
             if !told {
-                self.notify_owner(receiver, OwnerRereadParts::PUSHES, sender, out);
+                self.notify_owner(receiver, OwnerNodeRereadParts::PUSHES, sender, out);
             }
             self.try_direct_mode(receiver, delivery.seq, owner, out);
         }
@@ -105,10 +105,10 @@ impl ChatCore {
     pub(in super::super) fn on_save_uncertain(&mut self, delivery: DeliveryRef, out: &mut Vec<CoreAction>) {
         if self.cluster.is_some()
             && let Some(found) = self.deliveries.get(delivery)
-            && found.save_state != PushSaveState::Full
+            && found.save_state != DeliverySaveState::Full
         {
             let (receiver, sender) = (found.receiver, found.sender);
-            self.notify_owner(receiver, OwnerRereadParts::PUSHES, sender, out);
+            self.notify_owner(receiver, OwnerNodeRereadParts::PUSHES, sender, out);
         }
     }
 
@@ -117,7 +117,7 @@ impl ChatCore {
     pub(in super::super) fn notify_owner(
         &mut self,
         user: UserSlot,
-        what: OwnerRereadParts,
+        what: OwnerNodeRereadParts,
         sender: Option<UserSlot>,
         out: &mut Vec<CoreAction>,
     ) {
@@ -135,15 +135,15 @@ impl ChatCore {
         if is_new && cluster.owner_notices.len() >= OWNER_NOTICES_MAX {
             return self.schedule_tell_all_nodes();
         }
-        let notice = cluster
-            .owner_notices
-            .entry(user)
-            .or_insert(PendingOwnerNotice { lookup: OwnerLookupState::Waits, scope: OwnerRereadParts::default() });
+        let notice = cluster.owner_notices.entry(user).or_insert(PendingOwnerNodeNotice {
+            lookup: OwnerNodeLookupState::Waits,
+            scope: OwnerNodeRereadParts::default(),
+        });
         notice.scope.pushes |= what.pushes;
         notice.scope.friends |= what.friends;
         match notice.lookup {
-            OwnerLookupState::Reading => notice.lookup = OwnerLookupState::ReadingTooEarly,
-            OwnerLookupState::Waits | OwnerLookupState::ReadingTooEarly => {}
+            OwnerNodeLookupState::Reading => notice.lookup = OwnerNodeLookupState::ReadingTooEarly,
+            OwnerNodeLookupState::Waits | OwnerNodeLookupState::ReadingTooEarly => {}
         }
         if let Some(sender) = sender {
             cluster.dirty.insert(self.users.hash(self.users.get(sender).name.as_str()), user);
@@ -180,7 +180,7 @@ impl ChatCore {
         self.start_sweep_of_all_lists(out);
     }
 
-    fn pending_notice_mut(&mut self, user: UserSlot) -> Option<&mut PendingOwnerNotice> {
+    fn pending_notice_mut(&mut self, user: UserSlot) -> Option<&mut PendingOwnerNodeNotice> {
         self.cluster.as_mut()?.owner_notices.get_mut(&user)
     }
 
@@ -192,7 +192,7 @@ impl ChatCore {
         let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
         let is_submitted = self.submit(job, JobPurpose::Owner(user), out).is_ok();
         if let Some(notice) = self.pending_notice_mut(user).filter(|_| is_submitted) {
-            notice.lookup = OwnerLookupState::Reading;
+            notice.lookup = OwnerNodeLookupState::Reading;
         }
         if !is_submitted {
             self.read_owner_later(user);
@@ -230,7 +230,7 @@ impl ChatCore {
         };
         // Until this call ends, the read counts as in progress: if the call adds something to the
         // notice, one more read must follow.
-        let is_recent_enough = notice.lookup == OwnerLookupState::Reading;
+        let is_recent_enough = notice.lookup == OwnerNodeLookupState::Reading;
         let what = notice.scope;
         let owner = Self::owner_in(outcome);
         let senders = self.cluster.as_ref().map_or_else(Vec::new, |cluster| cluster.dirty.senders_to(user));
@@ -241,7 +241,7 @@ impl ChatCore {
         }
         let Some(notice) = self.pending_notice_mut(user) else { return };
         let must_read_again =
-            std::mem::replace(&mut notice.lookup, OwnerLookupState::Waits) != OwnerLookupState::Reading;
+            std::mem::replace(&mut notice.lookup, OwnerNodeLookupState::Waits) != OwnerNodeLookupState::Reading;
         if must_read_again && owner.is_some() {
             self.read_owner(user, out);
         } else if is_told {
@@ -266,7 +266,7 @@ impl ChatCore {
         &mut self,
         (user, senders): (UserSlot, &[u64]),
         owner: UserOwner,
-        what: OwnerRereadParts,
+        what: OwnerNodeRereadParts,
         out: &mut Vec<CoreAction>,
     ) -> bool {
         let (Some(cluster), Some(at)) = (&self.cluster, owner.incarnation) else {

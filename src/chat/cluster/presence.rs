@@ -14,14 +14,14 @@
 
 use super::super::contract::CoreAction;
 use super::super::ids::UserSlot;
-use super::super::{ChatCore, ChatTimer};
+use super::super::{CoreTimer, ServerCore};
 use super::contract::{NodeId, NodeIncarnation, NodeMessage, NodePresenceUpdate};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 mod tell;
 
-pub(in super::super) use tell::NodePresenceReportReason;
+pub(in super::super) use tell::UserPresenceReportToNodesReason;
 
 /// Changes within this time are reported together.
 const TELL_EVERY_MS: u64 = 500;
@@ -35,7 +35,7 @@ const SWEEP_AT_ONCE_MIN: usize = 64;
 
 /// A user who has come online or gone offline.
 #[derive(Debug)]
-struct PendingPresenceReport {
+struct PendingUserPresenceReportToNodes {
     due_ms: u64,
     /// The other nodes were told that the user is here.
     was_reported_online: bool,
@@ -76,7 +76,7 @@ pub(super) struct RemotePresence {
     remote_users: BTreeSet<(u64, NodeId)>,
     /// Answers whose last part has not arrived.
     partial_lists: BTreeMap<NodeIncarnation, HashSet<u64>>,
-    pending_reports: BTreeMap<UserName, PendingPresenceReport>,
+    pending_reports: BTreeMap<UserName, PendingUserPresenceReportToNodes>,
     /// There were too many changes: report all users.
     reports_all_users: bool,
     /// The dead nodes, and the time from which their users are offline.
@@ -124,7 +124,7 @@ impl RemotePresence {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Is this user online on any node, as far as this node knows?
     pub(in super::super) fn is_online(&self, user: UserSlot) -> bool {
         let entry = self.users.get(user);
@@ -224,7 +224,7 @@ impl ChatCore {
             && cluster.presence.waits()
             && !std::mem::replace(&mut cluster.presence.timer_set, true)
         {
-            self.wheel.insert(self.now.mono_ms + TELL_EVERY_MS, ChatTimer::Elsewhere);
+            self.wheel.insert(self.now.mono_ms + TELL_EVERY_MS, CoreTimer::Elsewhere);
         }
     }
 

@@ -4,9 +4,10 @@
 //! Questions and answers go through the database, where an older version skips them. If the other
 //! node does not answer in time, the operator is told its name.
 
-use super::super::ChatCore;
+use super::super::ServerCore;
 use super::super::contract::{
-    AdminAnswer, AdminTicket, AdminUserStatusReport, CoreAction, Job, JobOutcome, RemoteUserReport, RemoteUserStatus,
+    AdminAnswerFromCore, AdminTicket, AdminUserStatusReport, CoreAction, Job, JobOutcome, RemoteUserReport,
+    RemoteUserStatus,
 };
 use super::super::job::JobPurpose;
 use super::IncarnationState;
@@ -27,7 +28,7 @@ pub(in super::super) struct AdminReportAwaitingNode {
 }
 
 #[derive(Debug)]
-struct PendingRemoteUserQuery {
+struct PendingAdminUserQueryToNode {
     question: AdminReportAwaitingNode,
     asked_node: NodeIncarnation,
     at_ms: u64,
@@ -35,18 +36,18 @@ struct PendingRemoteUserQuery {
 
 /// The questions that other nodes were asked.
 #[derive(Debug, Default)]
-pub(super) struct PendingRemoteUserQueries {
-    pending: BTreeMap<u64, PendingRemoteUserQuery>,
+pub(super) struct PendingAdminUserQueriesToNodes {
+    pending: BTreeMap<u64, PendingAdminUserQueryToNode>,
     last: u64,
 }
 
-impl PendingRemoteUserQueries {
+impl PendingAdminUserQueriesToNodes {
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Answers with this report, when it is known whether the user is online on another node.
     pub(in super::super) fn answer_about(
         &mut self,
@@ -55,12 +56,12 @@ impl ChatCore {
         out: &mut Vec<CoreAction>,
     ) {
         if self.cluster.is_none() || report.online.is_some() {
-            return self.answer_admin(ticket, AdminAnswer::User(report), out);
+            return self.answer_admin(ticket, AdminAnswerFromCore::User(report), out);
         }
         let job = Job::Cluster { user: report.name.clone(), job: Box::new(ClusterStoreJob::Owner) };
         let question = JobPurpose::AskedOwner(AdminReportAwaitingNode { ticket, report });
         if self.submit(job, question, out).is_err() {
-            self.answer_admin(ticket, AdminAnswer::Failed, out);
+            self.answer_admin(ticket, AdminAnswerFromCore::Failed, out);
         }
     }
 
@@ -73,11 +74,11 @@ impl ChatCore {
     ) {
         let now_ms = self.now.mono_ms;
         let (Some(owner), Some(cluster)) = (Self::owner_in(outcome), &mut self.cluster) else {
-            return self.answer_admin(question.ticket, AdminAnswer::Failed, out);
+            return self.answer_admin(question.ticket, AdminAnswerFromCore::Failed, out);
         };
         let Some(to) = owner.incarnation.filter(|at| at.node != cluster.me.node) else {
             // They have never logged in, or were here last.
-            return self.answer_admin(question.ticket, AdminAnswer::User(question.report), out);
+            return self.answer_admin(question.ticket, AdminAnswerFromCore::User(question.report), out);
         };
         if cluster.life(to) == IncarnationState::Unknown {
             // It has started since the view was read: it is not known whether they are online.
@@ -92,7 +93,10 @@ impl ChatCore {
         }
         cluster.questions.last += 1;
         let (serial, user) = (cluster.questions.last, question.report.name.clone());
-        cluster.questions.pending.insert(serial, PendingRemoteUserQuery { question, asked_node: to, at_ms: now_ms });
+        cluster
+            .questions
+            .pending
+            .insert(serial, PendingAdminUserQueryToNode { question, asked_node: to, at_ms: now_ms });
         out.push(CoreAction::Send { to, record: NodeMessage::Ask { user, question: serial } });
         self.arm_cluster();
     }
@@ -106,7 +110,7 @@ impl ChatCore {
     ) {
         let AdminReportAwaitingNode { ticket, mut report } = question;
         report.remote = Some(RemoteUserReport { node: to.node, status: there });
-        self.answer_admin(ticket, AdminAnswer::User(report), out);
+        self.answer_admin(ticket, AdminAnswerFromCore::User(report), out);
     }
 
     /// Another node asks about a user.
@@ -133,7 +137,9 @@ impl ChatCore {
         if cluster.questions.pending.get(&question).is_none_or(|asked| asked.asked_node != from) {
             return;
         }
-        if let Some(PendingRemoteUserQuery { question, asked_node, .. }) = cluster.questions.pending.remove(&question) {
+        if let Some(PendingAdminUserQueryToNode { question, asked_node, .. }) =
+            cluster.questions.pending.remove(&question)
+        {
             let there = online.map_or(RemoteUserStatus::NotOnline, |(since_ms, outstanding)| {
                 RemoteUserStatus::Online { logged_in_ms: since_ms, outstanding }
             });
@@ -156,7 +162,7 @@ impl ChatCore {
         }
         for (serial, there) in over {
             let asked = self.cluster.as_mut().and_then(|cluster| cluster.questions.pending.remove(&serial));
-            if let Some(PendingRemoteUserQuery { question, asked_node, .. }) = asked {
+            if let Some(PendingAdminUserQueryToNode { question, asked_node, .. }) = asked {
                 self.answer_question(question, asked_node, there, out);
             }
         }

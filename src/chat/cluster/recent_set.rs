@@ -7,7 +7,7 @@ const COUNT_MAX: usize = 1 << 15;
 
 /// Each number is known for one to two halves. Never walked through.
 #[derive(Debug, Default)]
-pub(super) struct RecentNumbers {
+pub(super) struct ExpiringNumberSet {
     newer: HashSet<u64>,
     older: HashSet<u64>,
     /// The greatest number so far. Most questions are about a greater one, and need no look-up.
@@ -16,7 +16,7 @@ pub(super) struct RecentNumbers {
     newer_since_ms: u64,
 }
 
-impl RecentNumbers {
+impl ExpiringNumberSet {
     /// A half ends when it is full, or has lasted for `span_ms`.
     pub(super) fn insert(&mut self, number: u64, now_ms: u64, span_ms: u64) {
         self.rotate_halves(now_ms, span_ms);
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_number_is_known_for_one_half_at_least_and_two_at_most() {
-        let mut recent = RecentNumbers::default();
+        let mut recent = ExpiringNumberSet::default();
         recent.insert(7, 5, 100);
         assert!(recent.contains(7, 104, 100) && !recent.contains(8, 104, 100));
         recent.insert(8, 150, 100);

@@ -5,7 +5,7 @@
 //! This node does not change the whereabouts; the other node does. Until then the user may log in
 //! here again. That log-in must change the whereabouts, too, and only one of the two can succeed.
 
-use super::super::ChatCore;
+use super::super::ServerCore;
 use super::super::contract::{CoreAction, CoreCloseCause, Job};
 use super::super::ids::UserSlot;
 use super::super::job::JobPurpose;
@@ -20,7 +20,7 @@ const MARKS_MAX: usize = 1 << 17;
 /// The users whom other nodes may claim, each by the hash of the name, with the epoch of the
 /// whereabouts at which they may. Never walked through.
 #[derive(Debug, Default)]
-pub(super) struct ReleasedUsers {
+pub(super) struct UsersReleasedToNodes {
     newer: HashMap<u64, u64>,
     older: HashMap<u64, u64>,
     /// Some were evicted: another node may claim all users that this node has not claimed
@@ -28,7 +28,7 @@ pub(super) struct ReleasedUsers {
     has_evicted_some: bool,
 }
 
-impl ReleasedUsers {
+impl UsersReleasedToNodes {
     fn insert(&mut self, user: u64, epoch: u64) {
         if self.newer.len() >= MARKS_MAX {
             self.older = std::mem::take(&mut self.newer);
@@ -51,7 +51,7 @@ impl ReleasedUsers {
 
 /// The progress of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UserReleaseStage {
+enum UserReleaseToNodeStage {
     /// Some of the user's messages are neither acked nor committed.
     Open,
     /// Jobs about the user are still in flight: the barrier is to be submitted.
@@ -62,16 +62,16 @@ enum UserReleaseStage {
 
 /// A user whom this node releases to another one.
 #[derive(Debug)]
-pub(super) struct UserRelease {
+pub(super) struct UserReleaseToNode {
     to: NodeIncarnation,
     epoch: u64,
     claim: u64,
-    stage: UserReleaseStage,
+    stage: UserReleaseToNodeStage,
     /// The number of barriers that are not answered.
     barriers: u32,
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Another node asks for this user.
     pub(super) fn release_user(
         &mut self,
@@ -88,15 +88,15 @@ impl ChatCore {
             return self.users.release(user);
         }
         cluster.claimable_users.insert(hash, epoch);
-        let settling = UserReleaseStage::Open;
+        let settling = UserReleaseToNodeStage::Open;
         match cluster.releases.get_mut(&user) {
             None => {
-                let going = UserRelease { to, epoch, claim, stage: settling, barriers: 0 };
+                let going = UserReleaseToNode { to, epoch, claim, stage: settling, barriers: 0 };
                 cluster.releases.insert(user, going);
             }
             Some(going) if epoch > going.epoch => {
                 // The user has been here again since it began: it begins anew.
-                *going = UserRelease { to, epoch, claim, stage: settling, barriers: going.barriers };
+                *going = UserReleaseToNode { to, epoch, claim, stage: settling, barriers: going.barriers };
                 self.users.release(user);
             }
             Some(going) => {
@@ -119,19 +119,19 @@ impl ChatCore {
     pub(in super::super) fn continue_release(&mut self, user: UserSlot, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(going) = cluster.releases.get_mut(&user) else { return };
-        if going.stage == UserReleaseStage::Open {
+        if going.stage == UserReleaseToNodeStage::Open {
             if !cluster.unsaved_messages.is_settled(user, &self.deliveries) {
                 return;
             }
-            going.stage = UserReleaseStage::Barrier;
+            going.stage = UserReleaseToNodeStage::Barrier;
         }
-        if going.stage == UserReleaseStage::Barrier {
+        if going.stage == UserReleaseToNodeStage::Barrier {
             let job = Job::Cluster { user: self.users.get(user).name.clone(), job: Box::new(ClusterStoreJob::Owner) };
             if self.submit(job, JobPurpose::ReleaseBarrier(user), out).is_ok()
                 && let Some(cluster) = &mut self.cluster
                 && let Some(going) = cluster.releases.get_mut(&user)
             {
-                going.stage = UserReleaseStage::Asked;
+                going.stage = UserReleaseToNodeStage::Asked;
                 going.barriers += 1;
             }
         }
@@ -140,7 +140,7 @@ impl ChatCore {
     /// Retries the saves and jobs that failed.
     pub(super) fn retry_releases(&mut self, out: &mut Vec<CoreAction>) {
         let Some(cluster) = &self.cluster else { return };
-        let waiting = cluster.releases.iter().filter(|(_, going)| going.stage != UserReleaseStage::Asked);
+        let waiting = cluster.releases.iter().filter(|(_, going)| going.stage != UserReleaseToNodeStage::Asked);
         let waiting: Vec<UserSlot> = waiting.map(|(user, _)| *user).collect();
         for user in waiting {
             self.save_open(user, out);
@@ -157,11 +157,11 @@ impl ChatCore {
             return;
         };
         going.barriers -= 1;
-        if going.barriers > 0 || going.stage != UserReleaseStage::Asked {
+        if going.barriers > 0 || going.stage != UserReleaseToNodeStage::Asked {
             // It has begun anew.
             return;
         }
-        let UserRelease { to, epoch, claim, .. } = *going;
+        let UserReleaseToNode { to, epoch, claim, .. } = *going;
         cluster.releases.remove(&user);
         self.await_messages(user, false);
         let name = self.users.get(user).name.clone();

@@ -8,13 +8,13 @@
 //! The state Direct ends when the receiver's node says `No`, the link is down or full, or the
 //! receiver moves. Then the unsaved messages are saved in order, and the owner is told to look.
 
-use super::super::ChatCore;
+use super::super::ServerCore;
 use super::super::contract::CoreAction;
-use super::super::deliveries::PushSaveState;
+use super::super::deliveries::DeliverySaveState;
 use super::super::ids::{DeliveryRef, UserSlot};
 use super::super::users::UserRoute;
 use super::contract::{BusRecord, NodeId, NodeIncarnation, NodeMessage, UserOwner};
-use super::{OwnerRereadParts, step_count};
+use super::{OwnerNodeRereadParts, step_count};
 use crate::protocol::field::UserName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -166,7 +166,7 @@ impl RemoteReceiverTable {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     fn remotes(&mut self) -> Option<&mut RemoteReceiverTable> {
         Some(&mut self.bus()?.remote_receivers)
     }
@@ -285,7 +285,7 @@ impl ChatCore {
             self.end_direct(receiver, out);
             return false;
         }
-        if let Some(sender) = sender.filter(|_| save == Some(PushSaveState::Done)) {
+        if let Some(sender) = sender.filter(|_| save == Some(DeliverySaveState::Done)) {
             *remotes.unacked.entry((sender, receiver)).or_default() += 1;
         }
         true
@@ -444,12 +444,11 @@ impl ChatCore {
             let Some(found) = self.deliveries.get_mut(delivery) else { continue };
             found.is_listed = false;
             match found.save_state {
-                PushSaveState::Done => saved.push(delivery),
-                PushSaveState::FailedAfterHandOver => self.release_delivery(delivery),
-                PushSaveState::InFlight => {} // The owner is told of any outcome.
-                PushSaveState::None | PushSaveState::Failed | PushSaveState::Full | PushSaveState::Foreign => {
-                    unsaved.push(delivery)
-                }
+                DeliverySaveState::Done => saved.push(delivery),
+                DeliverySaveState::FailedAfterHandOver => self.release_delivery(delivery),
+                DeliverySaveState::InFlight => {} // The owner is told of any outcome.
+                DeliverySaveState::None | DeliverySaveState::Failed => unsaved.push(delivery),
+                DeliverySaveState::Full | DeliverySaveState::Foreign => unsaved.push(delivery),
             }
         }
         for delivery in unsaved {
@@ -463,7 +462,7 @@ impl ChatCore {
             if let (Some(remotes), Some(sender)) = (self.remotes(), sender) {
                 remotes.note_acked(sender, receiver);
             }
-            self.notify_owner(receiver, OwnerRereadParts::PUSHES, sender, out);
+            self.notify_owner(receiver, OwnerNodeRereadParts::PUSHES, sender, out);
             self.release_delivery(delivery);
         }
         self.users.release(receiver);
@@ -497,11 +496,11 @@ impl ChatCore {
             if let Some(remote) = remotes.receivers.get_mut(&receiver) {
                 remote.bytes = remote.bytes.saturating_sub(weight);
             }
-            if let Some(sender) = gone.sender.filter(|_| gone.save_state == PushSaveState::Done) {
+            if let Some(sender) = gone.sender.filter(|_| gone.save_state == DeliverySaveState::Done) {
                 remotes.note_acked(sender, receiver);
             }
         }
-        let is_stored = !matches!(gone.save_state, PushSaveState::None | PushSaveState::Full);
+        let is_stored = !matches!(gone.save_state, DeliverySaveState::None | DeliverySaveState::Full);
         self.settle_acked_delivery(gone, out);
         if is_stored {
             self.submit_delete(seq, name, out);

@@ -5,8 +5,8 @@
 //! nothing for it. After each event it examines the slot in the table of deliveries that was the
 //! next free one before: a message that the event took is there.
 
-use super::super::ChatCore;
-use super::super::deliveries::{Deliveries, Delivery, PushSaveState};
+use super::super::ServerCore;
+use super::super::deliveries::{Delivery, DeliverySaveState, DeliveryTable};
 use super::super::ids::{DeliveryRef, UserSlot};
 use super::step_count;
 use std::collections::HashMap;
@@ -18,12 +18,12 @@ const OVER_MAX: usize = 1_024;
 
 /// Messages that may be done by now.
 #[derive(Debug)]
-struct UnsettledSenderMessages {
+struct UnsavedMessagesOfSender {
     deliveries: Vec<DeliveryRef>,
     cleanup_at_len: usize,
 }
 
-impl Default for UnsettledSenderMessages {
+impl Default for UnsavedMessagesOfSender {
     fn default() -> Self {
         Self { deliveries: Vec::new(), cleanup_at_len: LOOKED_THROUGH_FROM }
     }
@@ -31,9 +31,9 @@ impl Default for UnsettledSenderMessages {
 
 /// The messages of all senders.
 #[derive(Debug, Default)]
-pub(super) struct UnsavedMessages {
+pub(super) struct UnsavedMessagesBlockingUserRelease {
     /// Its order decides nothing.
-    by_sender: HashMap<UserSlot, UnsettledSenderMessages>,
+    by_sender: HashMap<UserSlot, UnsavedMessagesOfSender>,
     /// The number of messages of all senders.
     len: usize,
     /// The slot of the next delivery.
@@ -47,12 +47,12 @@ fn is_open(user: UserSlot, found: &Delivery) -> bool {
 /// Will it be acked or saved? A push for which there is no room may not be, nor one whose save
 /// failed after it was handed over.
 fn is_awaited(user: UserSlot, found: &Delivery) -> bool {
-    let is_given_up = matches!(found.save_state, PushSaveState::Full | PushSaveState::FailedAfterHandOver);
+    let is_given_up = matches!(found.save_state, DeliverySaveState::Full | DeliverySaveState::FailedAfterHandOver);
     is_open(user, found) && (!is_given_up || found.waits())
 }
 
-impl UnsavedMessages {
-    fn note(&mut self, deliveries: &Deliveries) {
+impl UnsavedMessagesBlockingUserRelease {
+    fn note(&mut self, deliveries: &DeliveryTable) {
         let place = std::mem::replace(&mut self.next_slot, deliveries.next_slot());
         let Some((delivery, found)) = deliveries.at(place) else { return };
         let Some(sender) = found.sender.filter(|&sender| is_open(sender, found)) else { return };
@@ -72,7 +72,7 @@ impl UnsavedMessages {
         self.len += 1;
     }
 
-    fn remove_settled(&mut self, deliveries: &Deliveries) {
+    fn remove_settled(&mut self, deliveries: &DeliveryTable) {
         self.by_sender.retain(|&sender, of_sender| {
             of_sender.remove_settled(sender, deliveries);
             !of_sender.deliveries.is_empty()
@@ -82,7 +82,7 @@ impl UnsavedMessages {
     }
 
     /// The messages of one user, in the order in which they were taken.
-    fn open_of(&mut self, user: UserSlot, deliveries: &Deliveries) -> Vec<DeliveryRef> {
+    fn open_of(&mut self, user: UserSlot, deliveries: &DeliveryTable) -> Vec<DeliveryRef> {
         let Some(of_sender) = self.by_sender.get_mut(&user) else {
             return Vec::new();
         };
@@ -93,7 +93,7 @@ impl UnsavedMessages {
     }
 
     /// Returns `true` if no message of the user is waited for. Most calls examine one message only.
-    pub(super) fn is_settled(&mut self, user: UserSlot, deliveries: &Deliveries) -> bool {
+    pub(super) fn is_settled(&mut self, user: UserSlot, deliveries: &DeliveryTable) -> bool {
         let Some(of_sender) = self.by_sender.get_mut(&user) else {
             return true;
         };
@@ -124,12 +124,12 @@ impl UnsavedMessages {
 
     pub(super) fn memory_bytes(&self) -> usize {
         2 * self.len * size_of::<DeliveryRef>()
-            + self.by_sender.capacity() * size_of::<(UserSlot, UnsettledSenderMessages)>()
+            + self.by_sender.capacity() * size_of::<(UserSlot, UnsavedMessagesOfSender)>()
     }
 
     /// Every open message is in the table.
     #[cfg(debug_assertions)]
-    pub(super) fn check(&self, deliveries: &Deliveries) {
+    pub(super) fn check(&self, deliveries: &DeliveryTable) {
         use std::collections::HashSet;
         assert_eq!(self.len, self.by_sender.values().map(|of_sender| of_sender.deliveries.len()).sum::<usize>());
         let known: HashSet<u64> =
@@ -144,9 +144,9 @@ impl UnsavedMessages {
     }
 }
 
-impl UnsettledSenderMessages {
+impl UnsavedMessagesOfSender {
     /// Returns their number.
-    fn remove_settled(&mut self, user: UserSlot, deliveries: &Deliveries) -> usize {
+    fn remove_settled(&mut self, user: UserSlot, deliveries: &DeliveryTable) -> usize {
         let before = self.deliveries.len();
         step_count::count(before);
         self.deliveries.retain(|&delivery| deliveries.get(delivery).is_some_and(|found| is_open(user, found)));
@@ -155,7 +155,7 @@ impl UnsettledSenderMessages {
     }
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Called after each event of a node of a cluster, which may have taken a message.
     pub(in super::super) fn note_taken(&mut self) {
         if let Some(cluster) = &mut self.cluster {

@@ -9,7 +9,7 @@ const PAIR_BYTES: usize = 64;
 
 /// The latest record about one user.
 #[derive(Debug)]
-struct UnconfirmedRereadNotice {
+struct RereadNoticeAwaitingNodeConfirm {
     /// Its serial in the link.
     serial: u64,
     /// Stays the same as long as the user is in the table.
@@ -20,15 +20,15 @@ struct UnconfirmedRereadNotice {
 
 /// The records of one link.
 #[derive(Debug, Default)]
-pub(super) struct UnconfirmedRereadNotices {
-    latest: HashMap<UserName, UnconfirmedRereadNotice>,
+pub(super) struct RereadNoticesAwaitingNodeConfirm {
+    latest: HashMap<UserName, RereadNoticeAwaitingNodeConfirm>,
     /// The users by their numbers.
     users: BTreeMap<u64, UserName>,
     /// Each sender with the numbers of the users.
     by_sender: BTreeSet<(u64, u64)>,
 }
 
-impl UnconfirmedRereadNotices {
+impl RereadNoticesAwaitingNodeConfirm {
     /// The serial of the latest record about this user.
     pub(super) fn serial_of(&self, user: &UserName) -> Option<u64> {
         self.latest.get(user).map(|look| look.serial)
@@ -40,7 +40,8 @@ impl UnconfirmedRereadNotices {
             look.serial = serial;
             return;
         }
-        self.latest.insert(user.clone(), UnconfirmedRereadNotice { serial, number: serial, senders: Vec::new() });
+        self.latest
+            .insert(user.clone(), RereadNoticeAwaitingNodeConfirm { serial, number: serial, senders: Vec::new() });
         self.users.insert(serial, user.clone());
     }
 
@@ -99,8 +100,9 @@ mod tests {
     #[test]
     fn a_sender_is_remembered_until_the_latest_look_is_confirmed() {
         let [ann, bob] = ["ann", "bob"].map(|name| UserName::new(name).unwrap());
-        let mut looks = UnconfirmedRereadNotices::default();
-        let of = |looks: &UnconfirmedRereadNotices, sender| looks.receivers_of(sender).cloned().collect::<Vec<_>>();
+        let mut looks = RereadNoticesAwaitingNodeConfirm::default();
+        let of =
+            |looks: &RereadNoticesAwaitingNodeConfirm, sender| looks.receivers_of(sender).cloned().collect::<Vec<_>>();
         looks.insert(&ann, 1);
         looks.add_sender(&ann, 7);
         looks.add_sender(&ann, 7);

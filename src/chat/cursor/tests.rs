@@ -1,6 +1,6 @@
 //! Cursors over a mailbox, without a world around them.
 
-use super::super::deliveries::{Deliveries, ann};
+use super::super::deliveries::{DeliveryTable, ann};
 use super::super::ids::DeliveryRef;
 use super::super::look_count;
 use super::super::mailbox::{Mailbox, MailboxBackfillState};
@@ -11,7 +11,7 @@ use crate::protocol::request::JsonContentForm;
 /// A mailbox and the pushes in it.
 struct TestMailbox {
     mailbox: Mailbox,
-    deliveries: Deliveries,
+    deliveries: DeliveryTable,
     all: Vec<DeliveryRef>,
 }
 
@@ -20,7 +20,7 @@ impl TestMailbox {
     fn new<S: AsRef<str>>(pushes: impl IntoIterator<Item = (S, S)>) -> Self {
         let mut world = Self {
             mailbox: Mailbox::new(MailboxBackfillState::Live),
-            deliveries: Deliveries::new([1, 2]),
+            deliveries: DeliveryTable::new([1, 2]),
             all: Vec::new(),
         };
         for (id, sender) in pushes {

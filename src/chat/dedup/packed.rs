@@ -2,7 +2,7 @@
 //! until they come back and send a message again. This module also counts the size of all packed
 //! windows.
 
-use super::super::ChatCore;
+use super::super::ServerCore;
 use super::super::ids::DeliveryRef;
 use super::super::ids::UserSlot;
 use super::{DedupKey, DedupWindow, DedupWindowEntry, GONE};
@@ -86,7 +86,7 @@ pub(in super::super) struct OfflineDedupWindows {
     next_serial: u64,
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Packs the window of a sender who goes offline.
     pub(in super::super) fn pack_dedup(&mut self, user: UserSlot) {
         let deliveries = &self.deliveries;

@@ -39,7 +39,7 @@ struct FriendOutcomeTestCase {
     outcome: JobOutcome,
     verbs: &'static [PairVerb],
     when: fn(&RunningFriendOp) -> bool,
-    means: FriendOutcomeMeaning,
+    means: FriendOpStoreOutcomeMeaning,
 }
 
 fn always(_: &RunningFriendOp) -> bool {
@@ -50,7 +50,7 @@ fn row(
     outcome: JobOutcome,
     verbs: &'static [PairVerb],
     when: fn(&RunningFriendOp) -> bool,
-    means: FriendOutcomeMeaning,
+    means: FriendOpStoreOutcomeMeaning,
 ) -> FriendOutcomeTestCase {
     FriendOutcomeTestCase { outcome, verbs, when, means }
 }
@@ -59,8 +59,8 @@ fn done() -> FriendEffects {
     FriendEffects::answer(Ok(NOW_MS))
 }
 
-fn refused(fault: ErrorReply) -> FriendOutcomeMeaning {
-    FriendOutcomeMeaning::Known(FriendEffects::answer(Err(fault)))
+fn refused(fault: ErrorReply) -> FriendOpStoreOutcomeMeaning {
+    FriendOpStoreOutcomeMeaning::Known(FriendEffects::answer(Err(fault)))
 }
 
 fn new_friends(answer: Result<u64, ErrorReply>) -> FriendEffects {
@@ -68,7 +68,7 @@ fn new_friends(answer: Result<u64, ErrorReply>) -> FriendEffects {
 }
 
 fn table() -> Vec<FriendOutcomeTestCase> {
-    use FriendOutcomeMeaning::{Known, ReadBack, Unknown};
+    use FriendOpStoreOutcomeMeaning::{Known, ReadBack, Unknown};
     use JobOutcome::{Answered as Answer, Asked as Ask, Failed, Refused, TooLarge, Unfriended};
     let kept = |effects| Known(FriendEffects { push: FriendOpPushFate::Kept, ..effects });
     let tried_before: fn(&RunningFriendOp) -> bool = |op| op.failed > 0;
@@ -99,20 +99,20 @@ fn table() -> Vec<FriendOutcomeTestCase> {
         row(Ask(FriendRequestOutcome::Hidden), &[Request], always, Known(done())),
         row(Ask(FriendRequestOutcome::YouBlock), &[Request], always, refused(YOU_BLOCK)),
         row(
-            account(AccountOutcome::Blocked { names: Vec::new(), hidden_push: None }),
+            account(OwnAccountStoreJobOutcome::Blocked { names: Vec::new(), hidden_push: None }),
             &[Block],
             always,
             Known(blocked),
         ),
         row(
-            account(AccountOutcome::Blocked { names: Vec::new(), hidden_push: None }),
+            account(OwnAccountStoreJobOutcome::Blocked { names: Vec::new(), hidden_push: None }),
             &[Unblock],
             always,
             Known(done()),
         ),
-        row(account(AccountOutcome::NoSuchUser), &[Block], first_try, refused(NOBODY)),
-        row(account(AccountOutcome::NoSuchUser), &[Block], tried_before, Known(doubted_of(NOBODY))),
-        row(account(AccountOutcome::TooMany), &[Block], always, refused(TOO_MANY_BLOCKED)),
+        row(account(OwnAccountStoreJobOutcome::NoSuchUser), &[Block], first_try, refused(NOBODY)),
+        row(account(OwnAccountStoreJobOutcome::NoSuchUser), &[Block], tried_before, Known(doubted_of(NOBODY))),
+        row(account(OwnAccountStoreJobOutcome::TooMany), &[Block], always, refused(TOO_MANY_BLOCKED)),
         row(Answer(FriendAnswerOutcome::Done), &[Accept], always, kept(new_friends(Ok(NOW_MS)))),
         row(Answer(FriendAnswerOutcome::Done), &[Reject], always, kept(done())),
         row(Answer(FriendAnswerOutcome::NoSuchRequest), &[Accept], |op| op.failed > 0 && !op.were_friends, ReadBack),
@@ -140,12 +140,12 @@ fn table() -> Vec<FriendOutcomeTestCase> {
 
 /// The meaning of a row for this operation. If an earlier try may have been committed, the push
 /// of a refused operation must be searched, unless the store has looked for it already.
-fn meaning(row: &FriendOutcomeTestCase, op: &RunningFriendOp) -> FriendOutcomeMeaning {
+fn meaning(row: &FriendOutcomeTestCase, op: &RunningFriendOp) -> FriendOpStoreOutcomeMeaning {
     match row.means {
-        FriendOutcomeMeaning::Known(effects)
+        FriendOpStoreOutcomeMeaning::Known(effects)
             if op.failed > 0 && ![Ok(NOW_MS), Ok(EARLIER_MS), Err(NOT_ASKED)].contains(&effects.answer) =>
         {
-            FriendOutcomeMeaning::Known(FriendEffects { push: FriendOpPushFate::Unknown, ..effects })
+            FriendOpStoreOutcomeMeaning::Known(FriendEffects { push: FriendOpPushFate::Unknown, ..effects })
         }
         means => means,
     }

@@ -13,7 +13,7 @@ enum FriendOpTestStep {
     /// One of the two users asks for this operation, with this id.
     Says(UserSide, PairVerb, &'static str),
     /// The operation under way was tried, with this result.
-    Tried(FriendOutcomeMeaning),
+    Tried(FriendOpStoreOutcomeMeaning),
     /// The operation under way is over.
     Ends,
     /// This many ms pass, and due operations are tried again.
@@ -29,11 +29,11 @@ enum UserSide {
 use FriendOpTestStep::{Ends, Says, Tried, Waits};
 use UserSide::{Ann, Bob};
 
-const FAILED: FriendOpTestStep = Tried(FriendOutcomeMeaning::Unknown);
-const READ_BACK: FriendOpTestStep = Tried(FriendOutcomeMeaning::ReadBack);
+const FAILED: FriendOpTestStep = Tried(FriendOpStoreOutcomeMeaning::Unknown);
+const READ_BACK: FriendOpTestStep = Tried(FriendOpStoreOutcomeMeaning::ReadBack);
 
 fn done() -> FriendOpTestStep {
-    Tried(FriendOutcomeMeaning::Known(FriendEffects::answer(Ok(7))))
+    Tried(FriendOpStoreOutcomeMeaning::Known(FriendEffects::answer(Ok(7))))
 }
 
 /// The operations, with a caller that runs one of them at a time. Requests are numbered from 1.
@@ -76,7 +76,7 @@ impl TestFriendshipOps {
         format!("runs {number}")
     }
 
-    fn finish(&mut self, decision: FriendOutcomeMeaning) -> String {
+    fn finish(&mut self, decision: FriendOpStoreOutcomeMeaning) -> String {
         let op = self.running.take().expect("nothing is under way");
         let number = op.request.slot;
         match self.ops.finish(op, decision, self.now_ms) {
@@ -346,7 +346,7 @@ fn beyond_their_bounds_the_undecided_are_given_up() {
     let mut fail = |other, content: &str| {
         let op = caller.op((0, other), Accept, "f", "");
         let FriendOpSubmitResult::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
-        let finished = caller.ops.finish(begun_with(op, content), FriendOutcomeMeaning::Unknown, 0);
+        let finished = caller.ops.finish(begun_with(op, content), FriendOpStoreOutcomeMeaning::Unknown, 0);
         caller.check();
         finished
     };
@@ -364,7 +364,7 @@ fn those_that_are_due_come_in_an_order_of_their_own() {
     for other in [7, 3, 9, 1, 5] {
         let op = caller.op((0, other), Accept, "f", "");
         let FriendOpSubmitResult::Run(op) = caller.submit(op) else { panic!("{other} is busy") };
-        caller.ops.finish(begun(op), FriendOutcomeMeaning::Unknown, if other == 9 { 1 } else { 0 });
+        caller.ops.finish(begun(op), FriendOpStoreOutcomeMeaning::Unknown, if other == 9 { 1 } else { 0 });
     }
     let due = |caller: &mut TestFriendshipOps, now_ms| {
         caller.ops.take_due(now_ms).iter().map(|op| op.other).collect::<Vec<_>>()

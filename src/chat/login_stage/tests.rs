@@ -1,7 +1,7 @@
 //! Every state with every event.
 
 use super::CredentialTryOutcome::{NotMade, Right, Wrong};
-use super::LoginEvent::*;
+use super::LoginStageEvent::*;
 use super::UserLoadState::{Away, Here, Loading};
 use super::*;
 use crate::chat::tries::CredentialTryClass;
@@ -47,7 +47,7 @@ fn verifying() -> LoginStage {
     LoginStage::Verifying { secret: Secret::new("p"), password_hash: Some(Secret::new("h")), attempt: ATTEMPT }
 }
 
-fn unproven(differs_from_verified: bool) -> LoginEvent {
+fn unproven(differs_from_verified: bool) -> LoginStageEvent {
     Unproven { password_hash: Some(Secret::new("h")), differs_from_verified }
 }
 
@@ -56,13 +56,13 @@ const WAITED: bool = true;
 /// No client waits for the answer.
 const GONE: bool = false;
 
-type LoginTestCase = (LoginStage, LoginEvent, bool, UserLoadState, Option<CredentialTryOutcome>, NextLoginStep);
+type LoginTestCase = (LoginStage, LoginStageEvent, bool, UserLoadState, Option<CredentialTryOutcome>, NextLoginStep);
 
 #[track_caller]
 fn check(rows: Vec<LoginTestCase>) {
     for (login, event, is_awaited, whereabouts, settled, next) in rows {
         let shown = format!("{login:?}, {event:?}, awaited {is_awaited}, {whereabouts:?}");
-        let step = login.on(event, LoginTransitionContext { is_awaited, whereabouts });
+        let step = login.on(event, LoginStageContext { is_awaited, whereabouts });
         assert_eq!((step.settled.map(|(_, settled)| settled), step.next), (settled, next), "{shown}");
     }
 }
@@ -210,7 +210,7 @@ fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
         (proving(token()), unproven(false), Here, NextLoginStep::Refuse(LoginRefusalCause::BadToken)),
     ] {
         let shown = format!("{login:?}, {event:?}");
-        let facts = LoginTransitionContext { is_awaited: true, whereabouts };
+        let facts = LoginStageContext { is_awaited: true, whereabouts };
         let (usual, step) = (login.clone().on(event.clone(), facts), login.on(event, facts).unless(barred));
         assert_eq!((step.settled, step.next), (usual.settled, expected), "{shown}");
     }
@@ -219,7 +219,7 @@ fn a_barred_log_in_goes_the_way_of_any_other_until_its_credential_is_good() {
 #[test]
 fn a_log_in_that_can_never_work_counts_as_a_wrong_try_and_is_not_retried() {
     let (never, now) = (Failed { refused: true }, Failed { refused: false });
-    let row = |login: &LoginStage, event: &LoginEvent, settled, refusal| {
+    let row = |login: &LoginStage, event: &LoginStageEvent, settled, refusal| {
         (login.clone(), event.clone(), WAITED, Loading, settled, NextLoginStep::Refuse(refusal))
     };
     let mut rows = Vec::new();

@@ -1,21 +1,21 @@
 //! A mailbox without a cursor.
 
 use super::super::contract::CoreSettings;
-use super::super::deliveries::{Deliveries, PushSaveState};
+use super::super::deliveries::{DeliverySaveState, DeliveryTable};
 use super::super::ids::DeliveryRef;
 use super::{INDEXED_FROM, Mailbox, MailboxBackfillState};
 use crate::protocol::push::PushKind;
 
 struct MailboxFixture {
     mailbox: Mailbox,
-    deliveries: Deliveries,
+    deliveries: DeliveryTable,
 }
 
 impl MailboxFixture {
     /// A mailbox with `count` entries: m0 from s0, m1 from s1 and so on, numbered from 1.
     fn new(count: u64) -> (Self, Vec<DeliveryRef>) {
         let mut filled =
-            Self { mailbox: Mailbox::new(MailboxBackfillState::Live), deliveries: Deliveries::new([1, 2]) };
+            Self { mailbox: Mailbox::new(MailboxBackfillState::Live), deliveries: DeliveryTable::new([1, 2]) };
         let all = (0..count).map(|n| filled.append(n + 1, &format!("m{n}"), &format!("s{n}"))).collect();
         (filled, all)
     }
@@ -97,7 +97,7 @@ fn a_tail_that_had_no_room_takes_nothing_more_until_the_next_page_is_asked_for()
     filled.mailbox.backfill = MailboxBackfillState::Behind { after_seq: 1, asking: true };
     let [two, three] = [2, 3].map(|seq| filled.append_tail(seq, &rules).unwrap());
     assert_eq!(filled.append_tail(4, &rules), None, "no room");
-    filled.deliveries.get_mut(three).unwrap().save_state = PushSaveState::InFlight;
+    filled.deliveries.get_mut(three).unwrap().save_state = DeliverySaveState::InFlight;
     assert_eq!(filled.remove(two), None, "it had no place among the entries");
     assert_eq!(filled.append_tail(5, &rules), None, "the page on its way may lack 4");
     filled.mailbox.backfill = MailboxBackfillState::Behind { after_seq: 1, asking: false };

@@ -3,19 +3,19 @@
 use super::*;
 use crate::chat::wheel::TimerWheel;
 
-fn hook(users_max: usize) -> Box<PushHookWatches> {
+fn hook(users_max: usize) -> Box<UsersWatchedForPushHook> {
     let rules = CoreSettings { push_hook: true, push_hook_users_max: users_max, ..CoreSettings::default() };
-    PushHookWatches::new(&rules).unwrap()
+    UsersWatchedForPushHook::new(&rules).unwrap()
 }
 
-fn watch(user: UserSlot) -> PushHookWatch {
+fn watch(user: UserSlot) -> UserWatchedForPushHook {
     let timer = TimerWheel::new().insert(1, ());
-    PushHookWatch { user, seq: 1, stage: PushHookWatchStage::Waiting(timer), news: None }
+    UserWatchedForPushHook { user, seq: 1, stage: PushHookUserWatchStage::Waiting(timer), news: None }
 }
 
 #[test]
 fn without_a_hook_nothing_is_kept() {
-    assert!(PushHookWatches::new(&CoreSettings::default()).is_none());
+    assert!(UsersWatchedForPushHook::new(&CoreSettings::default()).is_none());
 }
 
 #[test]
@@ -27,10 +27,10 @@ fn a_watched_user_is_known_until_the_watch_listens() {
     assert!(hook.knows(bob) && !hook.knows(ann) && !hook.is_full());
     hook.insert(watch(ann));
     assert!(hook.is_full());
-    hook.enter(bob, PushHookWatchStage::Counting);
+    hook.enter(bob, PushHookUserWatchStage::Counting);
     assert!(!hook.knows(bob) && hook.get(bob).is_some(), "the next push is news");
     hook.get_mut(bob).unwrap().news = Some((7, 7));
-    hook.enter(bob, PushHookWatchStage::Counting);
+    hook.enter(bob, PushHookUserWatchStage::Counting);
     assert!(hook.knows(bob), "and the one after it is not");
     assert_eq!(hook.remove(bob).map(|watch| watch.user), Some(bob));
     assert!(!hook.knows(bob) && hook.remove(bob).is_none() && hook.knows(ann));
@@ -50,7 +50,7 @@ fn so_many_are_counted_at_a_time_each_once_and_in_their_order() {
     let mut counted = Vec::new();
     while let Some((user, _)) = hook.next_to_count() {
         hook.counting += 1;
-        hook.enter(user, PushHookWatchStage::Counting);
+        hook.enter(user, PushHookUserWatchStage::Counting);
         counted.push(user);
     }
     assert_eq!(counted, users[2..2 + COUNTING_MAX]);

@@ -1,7 +1,7 @@
 //! Compares the list with one that searches all entries each time.
 
 use super::super::contract::CoreSettings;
-use super::super::deliveries::{Deliveries, Delivery, ann};
+use super::super::deliveries::{Delivery, DeliveryTable, ann};
 use super::super::ids::DeliveryRef;
 use super::{MailboxBackfillState, SendWindowLimits, UnackedPushList};
 use crate::protocol::field::UserName;
@@ -23,7 +23,7 @@ struct ReferenceListEntry {
 
 impl ReferenceUnackedPushList {
     /// The first entry in list order that is not deferred, if there is room for it.
-    fn next_to_send(&self, deliveries: &Deliveries, count_max: usize, bytes_max: usize) -> Option<DeliveryRef> {
+    fn next_to_send(&self, deliveries: &DeliveryTable, count_max: usize, bytes_max: usize) -> Option<DeliveryRef> {
         let of = |known: &ReferenceListEntry| deliveries.get(known.delivery).unwrap();
         let sent: Vec<&Delivery> = self.entries.iter().filter(|known| known.sent).map(of).collect();
         let waits = |place: usize| {
@@ -40,7 +40,7 @@ impl ReferenceUnackedPushList {
         fits.then_some(self.entries[place].delivery)
     }
 
-    fn find_sent(&self, id: &str, sender: Option<&str>, deliveries: &Deliveries) -> Option<DeliveryRef> {
+    fn find_sent(&self, id: &str, sender: Option<&str>, deliveries: &DeliveryTable) -> Option<DeliveryRef> {
         let is_it = |known: &&ReferenceListEntry| {
             let body = &deliveries.get(known.delivery).unwrap().body;
             known.sent && body.id() == id && sender.is_none_or(|sender| sender == body.sender())
@@ -48,7 +48,7 @@ impl ReferenceUnackedPushList {
         self.entries.iter().find(is_it).map(|known| known.delivery)
     }
 
-    fn find_message(&self, sender: &str, id: &str, deliveries: &Deliveries) -> Vec<DeliveryRef> {
+    fn find_message(&self, sender: &str, id: &str, deliveries: &DeliveryTable) -> Vec<DeliveryRef> {
         let is_it = |known: &&ReferenceListEntry| {
             let body = &deliveries.get(known.delivery).unwrap().body;
             body.kind == PushKind::Message && body.id() == id && body.sender() == sender
@@ -66,7 +66,7 @@ impl ReferenceUnackedPushList {
 struct UnackedPushListComparison {
     list: UnackedPushList,
     plain: ReferenceUnackedPushList,
-    deliveries: Deliveries,
+    deliveries: DeliveryTable,
     rules: CoreSettings,
     next_seq: u64,
     ann: UserName,
@@ -80,7 +80,7 @@ impl UnackedPushListComparison {
         Self {
             list: UnackedPushList::new(MailboxBackfillState::Live),
             plain: ReferenceUnackedPushList::default(),
-            deliveries: Deliveries::new([seed, 1]),
+            deliveries: DeliveryTable::new([seed, 1]),
             rules: CoreSettings::default(),
             next_seq: 0,
             ann: ann(),

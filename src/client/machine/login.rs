@@ -4,7 +4,7 @@
 use super::{ClientCredentialChoice, ClientMachine, ClientMachineOutput, ClientPhase, LIMITED_MS};
 use crate::client::connection_state::ConnectionToServerState;
 use crate::client::error::{ClientEndReason, ServerRefusal};
-use crate::client::frames::{self, ClientRequestFrame, ServerFrame};
+use crate::client::frames::{self, OutgoingClientRequestFrame, ServerFrame};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
 
@@ -103,7 +103,7 @@ impl ClientMachine {
     pub(super) fn ask_for_token(&mut self, now: u64) {
         if self.wants_token && matches!(self.phase, ClientPhase::Online { .. }) {
             let id = self.own_id();
-            let request = ClientRequestFrame::word("TOKEN", &id, &serde_json::json!({"want": "new"}));
+            let request = OutgoingClientRequestFrame::word("TOKEN", &id, &serde_json::json!({"want": "new"}));
             self.requests.add_own(request.not_repeatable(), now + self.rules.request_ms);
             self.write_requests(now);
         }
@@ -112,7 +112,9 @@ impl ClientMachine {
     /// Subscribes to presence again on a new connection, and asks which friends are online now.
     pub(super) fn watch_again(&mut self, now: u64, after: Option<&str>) {
         let id = self.own_id();
-        self.requests
-            .add_own(ClientRequestFrame::roster(&id, after, true).not_repeatable(), now + self.rules.request_ms);
+        self.requests.add_own(
+            OutgoingClientRequestFrame::roster(&id, after, true).not_repeatable(),
+            now + self.rules.request_ms,
+        );
     }
 }

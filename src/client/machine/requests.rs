@@ -5,7 +5,7 @@
 use super::{ClientMachine, ClientMachineOutput, ClientMachineTicket, ClientPhase};
 use crate::client::backoff::{Backoff, Jitter};
 use crate::client::error::{ClientEndReason, Error, ServerRefusal};
-use crate::client::frames::{self, ClientMachineRequestAnswer, ClientRequestFrame};
+use crate::client::frames::{self, ClientMachineRequestAnswer, OutgoingClientRequestFrame};
 use crate::protocol::error::ErrorCode;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ struct ClientUnansweredRequest {
     serial: ClientMachineRequestSerial,
     /// `None` for a request of the library itself.
     ticket: Option<ClientMachineTicket>,
-    request: ClientRequestFrame,
+    request: OutgoingClientRequestFrame,
     deadline_ms: u64,
     /// Has it been written on the present connection? It is not answered yet.
     is_written: bool,
@@ -44,7 +44,7 @@ pub(super) struct ClientUnansweredRequests {
 }
 
 impl ClientUnansweredRequests {
-    fn add(&mut self, ticket: Option<ClientMachineTicket>, request: ClientRequestFrame, deadline_ms: u64) {
+    fn add(&mut self, ticket: Option<ClientMachineTicket>, request: OutgoingClientRequestFrame, deadline_ms: u64) {
         self.last_serial += 1;
         let (serial, is_written, not_before_ms, try_count, refusal) = (self.last_serial, false, 0, 0, None);
         self.all.push(ClientUnansweredRequest {
@@ -60,7 +60,7 @@ impl ClientUnansweredRequests {
     }
 
     /// Adds a request of the library itself. These are few, and are not repeated.
-    pub(super) fn add_own(&mut self, request: ClientRequestFrame, until: u64) {
+    pub(super) fn add_own(&mut self, request: OutgoingClientRequestFrame, until: u64) {
         self.add(None, request, until);
     }
 
@@ -148,7 +148,7 @@ impl ClientUnansweredRequests {
 }
 
 impl ClientMachine {
-    pub(super) fn begin(&mut self, now: u64, ticket: ClientMachineTicket, request: ClientRequestFrame) {
+    pub(super) fn begin(&mut self, now: u64, ticket: ClientMachineTicket, request: OutgoingClientRequestFrame) {
         if self.is_ended() {
             self.out.push(ClientMachineOutput::Done(ticket, Err(Error::Ended(ClientEndReason::Closed))));
             return;

@@ -65,7 +65,7 @@ impl TestClientMachine {
     }
 
     fn begin(&mut self, ticket: ClientMachineTicket, id: &str) -> Vec<ClientMachineOutput> {
-        self.handle(ClientMachineInput::Begin(ticket, ClientRequestFrame::message(id, "ann", "bob", "x")))
+        self.handle(ClientMachineInput::Begin(ticket, OutgoingClientRequestFrame::message(id, "ann", "bob", "x")))
     }
 
     /// Advances the clock until the machine does something at its deadline.
@@ -338,7 +338,7 @@ fn time_ends_a_request_with_the_last_word_about_it() {
 #[test]
 fn a_request_that_is_not_repeatable_is_not_sent_twice() {
     let mut run = TestClientMachine::online();
-    let request = ClientRequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).not_repeatable();
+    let request = OutgoingClientRequestFrame::word("PASSWORD", "p", &json!({"old": "a", "new": "b"})).not_repeatable();
     run.handle(ClientMachineInput::Begin(1, request.clone()));
     assert_eq!(done(&run.handle(ClientMachineInput::Lost("gone".into()))), [(1, &Err(Error::Unknown))]);
     // A request that was not written can wait.
@@ -355,7 +355,7 @@ fn a_request_that_is_not_repeatable_is_not_sent_twice() {
 #[test]
 fn either_password_may_hold_while_it_is_changed() {
     let mut run = TestClientMachine::online();
-    run.handle(ClientMachineInput::Order(ClientMachineOrder::Password(ClientPassword::Hash("new".into()))));
+    run.handle(ClientMachineInput::Order(ProgramOrderToClientMachine::Password(ClientPassword::Hash("new".into()))));
     run.handle(ClientMachineInput::Lost("gone".into()));
     run.sleep();
     run.handle(ClientMachineInput::Connected);
@@ -368,7 +368,7 @@ fn either_password_may_hold_while_it_is_changed() {
 #[test]
 fn two_requests_with_one_id_wait_for_each_other() {
     let mut run = TestClientMachine::online();
-    let accept = |from: &str| ClientRequestFrame::friend("2", "f1", from, "ann", "");
+    let accept = |from: &str| OutgoingClientRequestFrame::friend("2", "f1", from, "ann", "");
     assert_eq!(sent(&run.handle(ClientMachineInput::Begin(1, accept("bob")))).len(), 1);
     assert!(sent(&run.handle(ClientMachineInput::Begin(2, accept("cy")))).is_empty());
     let outputs = run.reply("RE_FRI_REQ", "f1", "17");
@@ -420,7 +420,7 @@ fn an_ack_that_cannot_be_sent_is_made_up_for_after_the_reconnect() {
 #[test]
 fn presence_is_watched_again_after_a_reconnect() {
     let mut run = TestClientMachine::online();
-    run.handle(ClientMachineInput::Order(ClientMachineOrder::Watch));
+    run.handle(ClientMachineInput::Order(ProgramOrderToClientMachine::Watch));
     run.handle(ClientMachineInput::Lost("gone".into()));
     run.sleep();
     run.handle(ClientMachineInput::Connected);
@@ -440,7 +440,7 @@ fn presence_is_watched_again_after_a_reconnect() {
 #[test]
 fn a_refused_request_of_the_library_ends_no_other_one() {
     let mut run = TestClientMachine::new(false, true);
-    run.handle(ClientMachineInput::Order(ClientMachineOrder::Watch));
+    run.handle(ClientMachineInput::Order(ProgramOrderToClientMachine::Watch));
     run.connect();
     let asked = sent(&run.reply("RE_SIGNUP", "log-in", "LS"));
     assert_eq!([&asked[0]["TYPE"], &asked[1]["TYPE"]], ["TOKEN", "ROSTER"]);
@@ -462,7 +462,7 @@ fn nonsense_of_the_server_harms_nothing() {
     ] {
         assert!(run.reply(kind, id, content).is_empty(), "{kind}");
     }
-    run.handle(ClientMachineInput::Begin(1, ClientRequestFrame::friend("1", "f", "ann", "bob", "")));
+    run.handle(ClientMachineInput::Begin(1, OutgoingClientRequestFrame::friend("1", "f", "ann", "bob", "")));
     assert!(matches!(done(&run.reply("RE_FRI_REQ", "f", "soon"))[..], [(1, Err(Error::BadAnswer(_)))]));
     let outputs = run.handle(ClientMachineInput::Garbage);
     assert_eq!(outputs[0], ClientMachineOutput::Disconnect);

@@ -16,7 +16,7 @@ mod websocket;
 use super::hub::{ConnectionHub, ConnectionHubLimits};
 use super::socket::NonblockingStream;
 use super::state::{ConnectionListFlags, ConnectionWriteState};
-use crate::chat::ChatCore;
+use crate::chat::ServerCore;
 use crate::chat::contract::{ConnId, CoreSettings, Job, JobOutcome, PushPage, TurnTimestamp};
 use crate::protocol::field::{Secret, UserName};
 use fastrand::Rng;
@@ -220,7 +220,7 @@ impl TestConnectionHub {
             requests_before_login_max: 1_000_000,
             ..CoreSettings::default()
         };
-        let hub = ConnectionHub::new(ChatCore::new(rules, 1, [1, 2]), bounds, [1, 2]);
+        let hub = ConnectionHub::new(ServerCore::new(rules, 1, [1, 2]), bounds, [1, 2]);
         Self { hub, now_ms: 0, clients: Vec::new(), seed, piece_max, store_answers: true, waiting: Vec::new() }
     }
 

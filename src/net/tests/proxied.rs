@@ -165,7 +165,7 @@ fn the_head_of_a_request_gives_the_address_of_the_client() {
 fn the_core_limits_requests_by_the_address_of_the_client_and_not_of_the_proxy() {
     let rules = CoreSettings { requests_before_login_per_address_max: 5, ..CoreSettings::default() };
     let mut world = world(0);
-    world.hub = ConnectionHub::new(ChatCore::new(rules, 1, [1, 2]), world.hub.bounds, [1, 2]);
+    world.hub = ConnectionHub::new(ServerCore::new(rules, 1, [1, 2]), world.hub.bounds, [1, 2]);
     world.hub.trust_proxies(Networks::parse(PROXY).unwrap());
     let talk = |world: &mut TestConnectionHub, header: &str| {
         let client = world.connect_from(PROXY).unwrap();

@@ -118,5 +118,5 @@ fn first_bytes_choose_wherever_they_are_cut() {
 #[test]
 fn a_connection_is_small() {
     // Idle connections cost this, the kernel's part, and what the core knows of them.
-    assert!(size_of::<crate::net::conn::Conn<crate::net::socket::Socket>>() <= 160);
+    assert!(size_of::<crate::net::conn::Conn<crate::net::socket::PlainTcpSocket>>() <= 160);
 }

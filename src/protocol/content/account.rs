@@ -87,7 +87,7 @@ fn account<'a>(values: &UnparsedContentFields<'a>) -> Result<OwnAccountRequest<'
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::envelope::{ContentBuffer, parse};
+    use crate::protocol::envelope::{UnescapedContentBuffer, parse};
     use crate::protocol::error::ErrorCode;
     use crate::protocol::request::{ClientRequest, JsonContentForm};
 
@@ -97,7 +97,7 @@ mod tests {
         let forms = [(JsonContentForm::Object, content), (JsonContentForm::Text, &quoted)];
         let [object, text] = forms.map(|(form, content)| {
             let envelope = format!(r#"{{"MID":"a1","CONTENT":{content},"TYPE":"{kind}"}}"#);
-            match parse(envelope.as_bytes(), &mut ContentBuffer::default()) {
+            match parse(envelope.as_bytes(), &mut UnescapedContentBuffer::default()) {
                 Ok(ClientRequest::Account { mid, form: found, request }) => {
                     assert_eq!((mid.as_ref().map(|mid| mid.as_str()), found), (Some("a1"), form));
                     format!("{:?} {request:?}", request.request_type())
@@ -162,7 +162,7 @@ mod tests {
         }
         let long = format!(r#"{{"nickName":"{}"}}"#, "n".repeat(256));
         assert!(read("PROFILE", &long).contains("255 bytes"));
-        let bad = parse(br#"{"MID":"a1","TYPE":"ROSTER"}"#, &mut ContentBuffer::default()).unwrap_err();
+        let bad = parse(br#"{"MID":"a1","TYPE":"ROSTER"}"#, &mut UnescapedContentBuffer::default()).unwrap_err();
         assert_eq!((bad.code, bad.request_type), (ErrorCode::BadField, Some(RequestType::Roster)));
     }
 }

@@ -1,11 +1,11 @@
 //! Writes rosters, lists of blocked users, and PRESENCE.
 
-use super::FrameWriter;
+use super::JsonReplyWriter;
 use crate::protocol::account::{RosterReplyFriend, RosterReplyFriendRequest, RosterReplyWithPresence};
 use crate::protocol::field::UserName;
 use crate::protocol::request::JsonContentForm;
 
-impl FrameWriter<'_> {
+impl JsonReplyWriter<'_> {
     /// `"key":true`
     fn flag(&mut self, key: &str, is_set: bool) {
         self.key(key);
@@ -26,7 +26,7 @@ impl FrameWriter<'_> {
     }
 }
 
-fn write_friend(frame: &mut FrameWriter<'_>, friend: &RosterReplyFriend, online: bool) {
+fn write_friend(frame: &mut JsonReplyWriter<'_>, friend: &RosterReplyFriend, online: bool) {
     frame.raw(b"{");
     frame.string("userName", friend.user_name.as_str());
     frame.comma();
@@ -38,7 +38,7 @@ fn write_friend(frame: &mut FrameWriter<'_>, friend: &RosterReplyFriend, online:
     frame.raw(b"}");
 }
 
-fn write_pending(frame: &mut FrameWriter<'_>, entry: &RosterReplyFriendRequest) {
+fn write_pending(frame: &mut JsonReplyWriter<'_>, entry: &RosterReplyFriendRequest) {
     frame.raw(b"{");
     frame.string("userName", entry.user_name.as_str());
     frame.comma();
@@ -51,7 +51,7 @@ fn write_pending(frame: &mut FrameWriter<'_>, entry: &RosterReplyFriendRequest) 
 }
 
 pub(super) fn write_roster(
-    frame: &mut FrameWriter<'_>,
+    frame: &mut JsonReplyWriter<'_>,
     RosterReplyWithPresence { roster, online }: &RosterReplyWithPresence,
 ) {
     frame.content_object(|frame| {
@@ -66,7 +66,7 @@ pub(super) fn write_roster(
     });
 }
 
-pub(super) fn write_blocked(frame: &mut FrameWriter<'_>, names: &[UserName]) {
+pub(super) fn write_blocked(frame: &mut JsonReplyWriter<'_>, names: &[UserName]) {
     frame.content_object(|frame| {
         frame.list("blocked", names, |frame, name| {
             frame.quote();
@@ -79,7 +79,7 @@ pub(super) fn write_blocked(frame: &mut FrameWriter<'_>, names: &[UserName]) {
 
 /// Appends the frame that tells whether a friend is online, without a line end.
 pub fn write_presence(out: &mut Vec<u8>, form: JsonContentForm, user: &UserName, online: bool) {
-    let mut frame = FrameWriter::begin(out, form);
+    let mut frame = JsonReplyWriter::begin(out, form);
     frame.string("userName", user.as_str());
     frame.comma();
     frame.flag("online", online);

@@ -4,7 +4,7 @@ use super::{MemoryStore, MemoryTables};
 use crate::chat::contract::{RosterReplyFriend, RosterReplyFriendRequest};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::roster::RosterRepository;
+use crate::store::roster::RosterReadRepository;
 use std::ops::Bound;
 
 impl MemoryTables {
@@ -20,7 +20,7 @@ impl MemoryTables {
     }
 }
 
-impl RosterRepository for MemoryStore {
+impl RosterReadRepository for MemoryStore {
     fn friends_after(
         &mut self,
         user: &UserName,

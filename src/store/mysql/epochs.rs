@@ -8,7 +8,7 @@
 use super::fault;
 use super::lanes::{BEAT_LANE, FENCE_PAUSE_MAX, FENCE_TRIES, LANES, PROBE_LANE, kill_holders};
 use super::named_lock::holder;
-use super::node_mark::NodeStatusMark;
+use super::node_mark::NodeRowStatusMark;
 use super::schema::KNOWN;
 use super::signs::cluster as cluster_of_databases;
 use crate::chat::contract::{NodeId, NodeIncarnation};
@@ -112,9 +112,9 @@ fn raise_in_transaction(conn: &mut Conn, from: NodeIncarnation, to: EpochRaiseCa
     let lanes = run(conn, format!("UPDATE lanes SET epoch = {new} WHERE node = {node} AND epoch = {old}"))?;
     let change = match to {
         // It keeps its limit: its numbers end there.
-        EpochRaiseCause::Stopped => format!("renewed = 0, {}", NodeStatusMark::Stopped.assignments(new)),
+        EpochRaiseCause::Stopped => format!("renewed = 0, {}", NodeRowStatusMark::Stopped.assignments(new)),
         EpochRaiseCause::FencedUnmarked => "renewed = 0".to_owned(),
-        EpochRaiseCause::Fenced => format!("renewed = 0, {}", NodeStatusMark::Fenced.assignments(new)),
+        EpochRaiseCause::Fenced => format!("renewed = 0, {}", NodeRowStatusMark::Fenced.assignments(new)),
         EpochRaiseCause::Begins => {
             let build = env!("CARGO_PKG_VERSION");
             format!(

@@ -5,7 +5,7 @@ use super::{
     size_of_group, text,
 };
 use crate::store::portable::{
-    CopyColumnValue, CopyReadLimits, CopyRow, CopyableStore, TableColumn, TableSchema, row_weight_bytes,
+    CopyColumnValue, CopyReadLimits, CopyRow, CopyTableColumn, CopyTableSchema, CopyableStore, row_weight_bytes,
 };
 use crate::store::{StoreConnection, StoreError};
 use mysql::Value;
@@ -27,7 +27,7 @@ impl MysqlCopyStore {
         Ok(Self { store: server.connect()?, server })
     }
 
-    fn write_all(&mut self, table: &TableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
+    fn write_all(&mut self, table: &CopyTableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
         let mut rest = rows;
         while !rest.is_empty() {
             let weight = |size: usize| rest[..size].iter().map(|row| row_weight_bytes(row)).sum::<usize>();
@@ -44,20 +44,20 @@ impl MysqlCopyStore {
     }
 }
 
-fn name(column: &TableColumn) -> &'static str {
+fn name(column: &CopyTableColumn) -> &'static str {
     match column {
-        TableColumn::Text(name) | TableColumn::Number(name) => name,
-        TableColumn::Created => "created_at",
+        CopyTableColumn::Text(name) | CopyTableColumn::Number(name) => name,
+        CopyTableColumn::Created => "created_at",
     }
 }
 
-fn join<'a>(columns: &'a [TableColumn], one: impl Fn(&'a TableColumn) -> &'a str) -> String {
+fn join<'a>(columns: &'a [CopyTableColumn], one: impl Fn(&'a CopyTableColumn) -> &'a str) -> String {
     columns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The SQL condition for rows after a key of several columns, written as index ranges, because not
 /// every server recognises `(a, b) > (?, ?)` as such.
-fn after_key_condition(key: &[TableColumn]) -> String {
+fn after_key_condition(key: &[CopyTableColumn]) -> String {
     match key {
         [last] => format!("{} > ?", name(last)),
         [first, rest @ ..] => {
@@ -79,9 +79,9 @@ fn behind_values(key: &[CopyColumnValue], values: &mut Vec<Value>) {
     }
 }
 
-fn select(table: &TableSchema, after: bool) -> String {
+fn select(table: &CopyTableSchema, after: bool) -> String {
     let columns = join(table.columns, |column| match column {
-        TableColumn::Created => "GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created_at) DIV 1000, 0)",
+        CopyTableColumn::Created => "GREATEST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created_at) DIV 1000, 0)",
         column => name(column),
     });
     let key = &table.columns[..table.key];
@@ -89,10 +89,10 @@ fn select(table: &TableSchema, after: bool) -> String {
     format!("SELECT {columns} FROM {} {condition} ORDER BY {} LIMIT ?", table.name, join(key, name))
 }
 
-fn insert(table: &TableSchema, rows: usize) -> String {
+fn insert(table: &CopyTableSchema, rows: usize) -> String {
     let columns = join(table.columns, name);
     let marks = join(table.columns, |column| match column {
-        TableColumn::Created => "TIMESTAMP('1970-01-01') + INTERVAL (? * 1000) MICROSECOND",
+        CopyTableColumn::Created => "TIMESTAMP('1970-01-01') + INTERVAL (? * 1000) MICROSECOND",
         _ => "?",
     });
     format!("INSERT INTO {} ({columns}) VALUES {}", table.name, repeat_list(&format!("({marks})"), rows))
@@ -105,10 +105,10 @@ fn value(field: &CopyColumnValue) -> Value {
     }
 }
 
-fn field(row: &mysql::Row, at: usize, column: &TableColumn) -> Result<CopyColumnValue, StoreError> {
+fn field(row: &mysql::Row, at: usize, column: &CopyTableColumn) -> Result<CopyColumnValue, StoreError> {
     Ok(match column {
-        TableColumn::Text(_) => CopyColumnValue::Text(text(row, at)?.into()),
-        TableColumn::Number(_) | TableColumn::Created => CopyColumnValue::Number(number(row, at)?),
+        CopyTableColumn::Text(_) => CopyColumnValue::Text(text(row, at)?.into()),
+        CopyTableColumn::Number(_) | CopyTableColumn::Created => CopyColumnValue::Number(number(row, at)?),
     })
 }
 
@@ -117,14 +117,14 @@ fn weight_bytes(row: &mysql::Row) -> usize {
 }
 
 impl CopyableStore for MysqlCopyStore {
-    fn count(&mut self, table: &TableSchema) -> Result<u64, StoreError> {
+    fn count(&mut self, table: &CopyTableSchema) -> Result<u64, StoreError> {
         let row = self.store.row(&format!("SELECT count(*) FROM {}", table.name), Vec::new())?;
         row.map_or_else(|| Err(corrupt_error("no count")), |row| number(&row, 0))
     }
 
     fn read(
         &mut self,
-        table: &TableSchema,
+        table: &CopyTableSchema,
         after: Option<&[CopyColumnValue]>,
         max: CopyReadLimits,
     ) -> Result<Vec<CopyRow>, StoreError> {
@@ -149,7 +149,7 @@ impl CopyableStore for MysqlCopyStore {
         found.iter().map(fields).collect()
     }
 
-    fn write(&mut self, table: &TableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
+    fn write(&mut self, table: &CopyTableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
         self.store.begin()?;
         let written = self.write_all(table, rows).and_then(|()| self.store.commit());
         if written.is_err() {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_place_behind_a_key_is_a_range_for_each_of_its_columns() {
-        let key = [TableColumn::Text("a"), TableColumn::Number("b"), TableColumn::Text("c")];
+        let key = [CopyTableColumn::Text("a"), CopyTableColumn::Number("b"), CopyTableColumn::Text("c")];
         let sql = after_key_condition(&key);
         assert_eq!(sql, "(a > ? OR (a = ? AND (b > ? OR (b = ? AND c > ?))))");
         let mut values = Vec::new();

@@ -264,7 +264,7 @@ fn insert(store: &mut MysqlStore, rows: Vec<(u16, Vec<u8>)>) -> Result<(), Store
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::contract::{HandedOverDirtyReceivers, HandoverDedupEntry, NodeId, UserHandoverData};
+    use crate::chat::contract::{HandoverDedupEntry, HandoverReceiversWithUnnotifiedOwners, NodeId, UserHandoverData};
 
     fn node(number: u16) -> NodeIncarnation {
         NodeIncarnation { node: NodeId::new(number).unwrap(), epoch: 1 }
@@ -282,7 +282,7 @@ mod tests {
             claim: 1,
             epoch: 1,
             clock: 1,
-            dirty: HandedOverDirtyReceivers::default(),
+            dirty: HandoverReceiversWithUnnotifiedOwners::default(),
             window,
         }))
     }

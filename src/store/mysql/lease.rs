@@ -8,7 +8,7 @@ use super::fault;
 use super::forget_node::ForgetNodeProgress;
 use super::lanes::BEAT_LANE;
 use super::life_signs::{LastNodeHeartbeats, NodeLivenessFigures, first_inbox_records_of};
-use super::look::{ClusterPollResult, LeaseHeartbeat, poll_statements, read};
+use super::look::{ClusterPollResult, LeaseHeartbeatFields, poll_statements, read};
 use super::members::ClusterMembersReader;
 use super::named_lock::{holder, kill, take};
 use super::node_names::{NodeNames, SharedNodeNames};
@@ -401,7 +401,7 @@ impl LeaseKeeper {
         let state = self.shared.lock_state();
         let renewal = renews.then(|| {
             let clock = self.shared.clock.load(Ordering::Acquire);
-            LeaseHeartbeat { seq_max: limit_for(clock, wall_seq()), is_draining: state.is_draining }
+            LeaseHeartbeatFields { seq_max: limit_for(clock, wall_seq()), is_draining: state.is_draining }
         });
         let records_max = if state.events.len() < NEWS_MAX { INBOX_READ_MAX } else { 0 };
         poll_statements(self.server.identity().incarnation, renewal, &self.delivered_records, records_max)

@@ -1,6 +1,6 @@
 //! One look of a node at the database: its inbox, and the view behind that.
 
-use super::node_mark::NodeStatusMark;
+use super::node_mark::NodeRowStatusMark;
 use super::nodes::{VIEW, VIEW_AND_FIRST_RECORDS};
 use crate::chat::contract::{ClusterView, NodeIncarnation};
 use mysql::prelude::Queryable;
@@ -16,7 +16,7 @@ pub(super) struct ClusterPollResult {
 }
 
 /// A sign of life.
-pub(super) struct LeaseHeartbeat {
+pub(super) struct LeaseHeartbeatFields {
     /// The node gives no greater number to a push.
     pub(super) seq_max: u64,
     pub(super) is_draining: bool,
@@ -27,16 +27,16 @@ pub(super) struct LeaseHeartbeat {
 /// has the sender of each record that was read.
 pub(super) fn poll_statements(
     me: NodeIncarnation,
-    renewal: Option<LeaseHeartbeat>,
+    renewal: Option<LeaseHeartbeatFields>,
     delivered_records: &[u64],
     records_max: usize,
 ) -> String {
     let NodeIncarnation { node, epoch } = me;
     let (node, mut sql) = (node.get(), String::new());
     let view = if renewal.is_some() { VIEW_AND_FIRST_RECORDS } else { VIEW };
-    if let Some(LeaseHeartbeat { seq_max, is_draining }) = renewal {
+    if let Some(LeaseHeartbeatFields { seq_max, is_draining }) = renewal {
         let mark =
-            if is_draining { format!(", {}", NodeStatusMark::Draining.assignments(epoch)) } else { String::new() };
+            if is_draining { format!(", {}", NodeRowStatusMark::Draining.assignments(epoch)) } else { String::new() };
         sql += &format!(
             "UPDATE nodes SET renewed = renewed + 1, hlc_limit = GREATEST(hlc_limit, {seq_max}){mark} \
              WHERE node = {node} AND epoch = {epoch}; "

@@ -3,7 +3,7 @@
 use super::fault;
 use super::forget_node::{ForgetNodeProgress, ForgetNodeResult, forget};
 use super::life_signs::LastNodeHeartbeats;
-use super::node_mark::NodeStatusMark;
+use super::node_mark::NodeRowStatusMark;
 use super::nodes::NodeDatabase;
 use super::schema::version;
 use crate::store::StoreError;
@@ -32,14 +32,14 @@ pub enum NodeLiveness {
 
 impl NodeLiveness {
     /// Of one with so many signs of life, the last of which is so old, and with this mark.
-    fn from_signs(beats: u64, age: Option<Duration>, mark: Option<NodeStatusMark>) -> Self {
+    fn from_signs(beats: u64, age: Option<Duration>, mark: Option<NodeRowStatusMark>) -> Self {
         // A node that has stopped, or was fenced, has no signs of life.
         match (beats, mark) {
-            (0, Some(NodeStatusMark::Stopped)) => Self::Stopped,
-            (0, Some(NodeStatusMark::Fenced)) => Self::Fenced,
+            (0, Some(NodeRowStatusMark::Stopped)) => Self::Stopped,
+            (0, Some(NodeRowStatusMark::Fenced)) => Self::Fenced,
             (0, _) => Self::Gone,
             _ if age.is_some_and(|age| age >= SILENT_AFTER) => Self::Silent,
-            (_, Some(NodeStatusMark::Draining)) => Self::Draining,
+            (_, Some(NodeRowStatusMark::Draining)) => Self::Draining,
             _ => Self::Lives,
         }
     }
@@ -53,7 +53,7 @@ impl NodeLiveness {
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeStatus {
+pub struct NodeStatusReport {
     /// The number of the node.
     pub node: u16,
     /// The name that its operator gave it.
@@ -88,7 +88,7 @@ pub struct ClusterMembers {
     /// read.
     pub frame_version: u16,
     /// The nodes, in the order of their numbers.
-    pub nodes: Vec<NodeStatus>,
+    pub nodes: Vec<NodeStatusReport>,
 }
 
 /// Reads the state of all nodes.
@@ -156,9 +156,9 @@ impl ClusterMembersReader {
         let member = |row: &Row| {
             let node = u16::try_from(number(row, 1)).unwrap_or_default();
             let lease_age = self.last_signs.sign_age(node);
-            let mark = NodeStatusMark::of_row(number(row, 7), number(row, 8), number(row, 3));
+            let mark = NodeRowStatusMark::of_row(number(row, 7), number(row, 8), number(row, 3));
             let state = NodeLiveness::from_signs(number(row, 4), lease_age, mark);
-            NodeStatus {
+            NodeStatusReport {
                 node,
                 name: text(row, 2),
                 is_asked_node: node == me,
@@ -184,15 +184,16 @@ mod tests {
     #[test]
     fn one_that_gives_no_sign_of_life_is_silent_until_it_is_fenced() {
         let ages = [None, Some(Duration::from_millis(2_400)), Some(Duration::from_millis(2_500))];
-        for (mark, state) in [(None, NodeLiveness::Lives), (Some(NodeStatusMark::Draining), NodeLiveness::Draining)] {
+        for (mark, state) in [(None, NodeLiveness::Lives), (Some(NodeRowStatusMark::Draining), NodeLiveness::Draining)]
+        {
             let states = ages.map(|age| NodeLiveness::from_signs(7, age, mark));
             assert_eq!(states, [state, state, NodeLiveness::Silent]);
         }
         for (mark, state) in [
             (None, NodeLiveness::Gone),
-            (Some(NodeStatusMark::Draining), NodeLiveness::Gone),
-            (Some(NodeStatusMark::Stopped), NodeLiveness::Stopped),
-            (Some(NodeStatusMark::Fenced), NodeLiveness::Fenced),
+            (Some(NodeRowStatusMark::Draining), NodeLiveness::Gone),
+            (Some(NodeRowStatusMark::Stopped), NodeLiveness::Stopped),
+            (Some(NodeRowStatusMark::Fenced), NodeLiveness::Fenced),
         ] {
             assert_eq!(ages.map(|age| NodeLiveness::from_signs(0, age, mark)), [state; 3]);
         }

@@ -3,7 +3,7 @@
 
 /// A mark of one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NodeStatusMark {
+pub(super) enum NodeRowStatusMark {
     /// An operator drains the node.
     Draining,
     /// The node has left by itself.
@@ -12,7 +12,7 @@ pub(super) enum NodeStatusMark {
     Fenced,
 }
 
-impl NodeStatusMark {
+impl NodeRowStatusMark {
     /// The assignments in an `UPDATE` of the node's row. `epoch` is the epoch of the row after the
     /// update.
     pub(super) fn assignments(self, epoch: u64) -> String {
@@ -44,14 +44,15 @@ mod tests {
 
     #[test]
     fn a_mark_counts_only_in_its_epoch() {
-        for (state, mark) in [(1, NodeStatusMark::Draining), (2, NodeStatusMark::Stopped), (3, NodeStatusMark::Fenced)]
+        for (state, mark) in
+            [(1, NodeRowStatusMark::Draining), (2, NodeRowStatusMark::Stopped), (3, NodeRowStatusMark::Fenced)]
         {
             assert_eq!(mark.assignments(7), format!("state = {state}, state_epoch = 7"));
-            assert_eq!(NodeStatusMark::of_row(state, 7, 7), Some(mark));
-            assert_eq!(NodeStatusMark::of_row(state, 7, 8), None, "an older build has fenced or started it");
+            assert_eq!(NodeRowStatusMark::of_row(state, 7, 7), Some(mark));
+            assert_eq!(NodeRowStatusMark::of_row(state, 7, 8), None, "an older build has fenced or started it");
         }
         assert_eq!(
-            [0, 4].map(|state| NodeStatusMark::of_row(state, 7, 7)),
+            [0, 4].map(|state| NodeRowStatusMark::of_row(state, 7, 7)),
             [None, None],
             "no mark, or one of a newer build"
         );

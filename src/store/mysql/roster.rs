@@ -5,7 +5,7 @@ use super::values::{bytes, name, number, text};
 use crate::chat::contract::{RosterReplyFriend, RosterReplyFriendRequest};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::roster::RosterRepository;
+use crate::store::roster::RosterReadRepository;
 use mysql::Value;
 
 /// A deleted account has no profile, and a friendship may outlive it for a moment.
@@ -35,7 +35,7 @@ impl MysqlStore {
     }
 }
 
-impl RosterRepository for MysqlStore {
+impl RosterReadRepository for MysqlStore {
     fn friends_after(
         &mut self,
         user: &UserName,

@@ -16,7 +16,7 @@ const LIVES_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// The state of the active server, as read from the database.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct ActiveServerState {
+pub(super) struct ActiveServerLivenessInDatabase {
     pub(super) epoch: u64,
     /// The count of its signs of life; every transaction is one.
     pub(super) beats: u64,
@@ -24,14 +24,14 @@ pub(super) struct ActiveServerState {
     pub(super) is_locked: bool,
 }
 
-pub(super) fn read(conn: &mut Conn) -> Result<ActiveServerState, StoreError> {
+pub(super) fn read(conn: &mut Conn) -> Result<ActiveServerLivenessInDatabase, StoreError> {
     let sql = format!(
         "SELECT COALESCE(MAX(IF(lane = {BEAT_LANE}, epoch, 0)), 0), CAST(COALESCE(SUM(n), 0) AS UNSIGNED), \
          IS_USED_LOCK({LOCK_NAME}) IS NOT NULL FROM lanes WHERE node = {ALONE} AND lane < {PROBE_LANE}"
     );
     let found: Option<(u64, u64, bool)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
     let (epoch, beats, is_locked) = found.unwrap_or_default();
-    Ok(ActiveServerState { epoch, beats, is_locked })
+    Ok(ActiveServerLivenessInDatabase { epoch, beats, is_locked })
 }
 
 pub(super) fn is_locked(conn: &mut Conn) -> Result<bool, StoreError> {
@@ -43,14 +43,14 @@ pub(super) fn is_locked(conn: &mut Conn) -> Result<bool, StoreError> {
 /// The kind of database cluster: several database servers with the same data, all of which take
 /// writes.
 #[derive(Clone, Copy)]
-pub(super) enum DatabaseClusterKind {
+pub(super) enum MysqlMultiPrimaryClusterKind {
     /// Galera.
     Galera,
     /// MySQL's group replication.
     Group,
 }
 
-impl DatabaseClusterKind {
+impl MysqlMultiPrimaryClusterKind {
     /// The statement after which the session's reads see everything that was committed on any node
     /// before.
     pub(super) fn reads_are_current(self) -> &'static str {
@@ -62,11 +62,13 @@ impl DatabaseClusterKind {
 }
 
 /// The kind of cluster to which this database server belongs; `None`: it is alone.
-pub(super) fn cluster(conn: &mut Conn) -> Result<Option<DatabaseClusterKind>, StoreError> {
+pub(super) fn cluster(conn: &mut Conn) -> Result<Option<MysqlMultiPrimaryClusterKind>, StoreError> {
     let sql = "SHOW GLOBAL VARIABLES WHERE (Variable_name = 'wsrep_on' AND Value = 'ON') \
                OR (Variable_name = 'group_replication_group_name' AND Value <> '')";
     let found: Option<(String, String)> = conn.query_first(sql).map_err(|error| fault(&error).0)?;
-    Ok(found.map(|(name, _)| if name == "wsrep_on" { DatabaseClusterKind::Galera } else { DatabaseClusterKind::Group }))
+    Ok(found.map(|(name, _)| {
+        if name == "wsrep_on" { MysqlMultiPrimaryClusterKind::Galera } else { MysqlMultiPrimaryClusterKind::Group }
+    }))
 }
 
 /// Fails if a hongyan server shows signs of life. On a database cluster, the lock is free on this

@@ -5,7 +5,7 @@ use super::connect::MysqlConnector;
 use super::fault;
 use super::lanes::{ALONE, PROBE_LANE};
 use super::schema::{FIRST_OF_CLUSTERS, KNOWN, usable_version};
-use super::signs::{ActiveServerState, cluster, is_locked, read};
+use super::signs::{ActiveServerLivenessInDatabase, cluster, is_locked, read};
 use crate::store::StoreError;
 use mysql::Conn;
 use mysql::prelude::Queryable;
@@ -61,7 +61,7 @@ impl ActiveServerWatch {
 
     /// Reads the state. `None`: the tables are of an older version, whose servers give no signs of
     /// life, and one of them holds the lock.
-    fn read_state(&mut self) -> Result<Option<ActiveServerState>, StoreError> {
+    fn read_state(&mut self) -> Result<Option<ActiveServerLivenessInDatabase>, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => {
@@ -84,7 +84,7 @@ impl ActiveServerWatch {
             Some(read(&mut conn)?)
         } else {
             let is_locked = is_locked(&mut conn)?;
-            (!is_locked).then_some(ActiveServerState { epoch: 0, beats: 0, is_locked })
+            (!is_locked).then_some(ActiveServerLivenessInDatabase { epoch: 0, beats: 0, is_locked })
         };
         self.conn = Some(conn);
         Ok(found)
@@ -94,7 +94,7 @@ impl ActiveServerWatch {
 /// The time without a sign of life of the active server, as far as this process has observed.
 #[derive(Default)]
 struct ActiveServerSilence {
-    last: Option<(ActiveServerState, Instant)>,
+    last: Option<(ActiveServerLivenessInDatabase, Instant)>,
     duration: Duration,
     /// The lock was seen here, so a free lock means that the server is gone. On a database cluster
     /// another node may have the lock.
@@ -102,7 +102,12 @@ struct ActiveServerSilence {
 }
 
 impl ActiveServerSilence {
-    fn update(&mut self, found: ActiveServerState, now: Instant, silent_max: Duration) -> ActiveServerCheckResult {
+    fn update(
+        &mut self,
+        found: ActiveServerLivenessInDatabase,
+        now: Instant,
+        silent_max: Duration,
+    ) -> ActiveServerCheckResult {
         let gone = ActiveServerCheckResult::Gone { epoch: found.epoch };
         if found.epoch == 0 {
             return gone;
@@ -127,12 +132,12 @@ mod tests {
 
     const SILENT_MAX: Duration = Duration::from_secs(5);
 
-    fn found(beats: u64, is_locked: bool) -> ActiveServerState {
-        ActiveServerState { epoch: 7, beats, is_locked }
+    fn found(beats: u64, is_locked: bool) -> ActiveServerLivenessInDatabase {
+        ActiveServerLivenessInDatabase { epoch: 7, beats, is_locked }
     }
 
     /// The number of checks, two a second, until a server counts as gone.
-    fn looks(silence: &mut ActiveServerSilence, start: Instant, found: ActiveServerState) -> Option<u32> {
+    fn looks(silence: &mut ActiveServerSilence, start: Instant, found: ActiveServerLivenessInDatabase) -> Option<u32> {
         (0..60).find(|&look| {
             let now = start + look * Duration::from_millis(500);
             silence.update(found, now, SILENT_MAX) == ActiveServerCheckResult::Gone { epoch: 7 }
@@ -151,7 +156,7 @@ mod tests {
         let mut silence = ActiveServerSilence::default();
         silence.update(found(1, true), start, SILENT_MAX);
         assert_eq!(looks(&mut silence, start, found(1, false)), Some(4));
-        let stopped = ActiveServerState { epoch: 0, ..found(1, true) };
+        let stopped = ActiveServerLivenessInDatabase { epoch: 0, ..found(1, true) };
         assert_eq!(
             ActiveServerSilence::default().update(stopped, start, SILENT_MAX),
             ActiveServerCheckResult::Gone { epoch: 0 }

@@ -10,7 +10,7 @@ use crate::protocol::request::Credential;
 use crate::store::accounts::AccountRepository;
 use crate::store::blocks::BlockedUserRepository;
 use crate::store::friendship::FriendshipRepository;
-use crate::store::roster::RosterRepository;
+use crate::store::roster::RosterReadRepository;
 use crate::store::token::ResumeTokenRepository;
 use crate::store::{MailboxSaveResult, PushSenderAndSize, StoreConnection};
 use std::collections::HashSet;
@@ -158,7 +158,7 @@ impl StoreConnection for ScriptedStore {
     fn blocks(&mut self) -> &mut dyn BlockedUserRepository {
         self.inner.blocks()
     }
-    fn rosters(&mut self) -> &mut dyn RosterRepository {
+    fn rosters(&mut self) -> &mut dyn RosterReadRepository {
         self.inner.rosters()
     }
     fn tokens(&mut self) -> &mut dyn ResumeTokenRepository {

@@ -2,15 +2,17 @@
 //! sometimes.
 
 use super::*;
-use crate::chat::contract::{AccountJob, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind};
+use crate::chat::contract::{
+    FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind, OwnAccountStoreJob,
+};
 use crate::protocol::field::{MessageId, Profile, Secret, UserName, UserNameRef};
 use crate::protocol::push::PushKind;
 use crate::store::accounts::AccountRepository;
 use crate::store::blocks::BlockedUserRepository;
 use crate::store::friendship::FriendshipRepository;
 use crate::store::memory::MemoryStore;
-use crate::store::password::VerifiedLogins;
-use crate::store::roster::RosterRepository;
+use crate::store::password::VerifiedPasswordCache;
+use crate::store::roster::RosterReadRepository;
 use crate::store::token::ResumeTokenRepository;
 use crate::store::work::DataWorker;
 use crate::store::{MailboxSaveResult, PushSenderAndSize, StoreConnection, StoreError};
@@ -31,7 +33,7 @@ fn message(seq: u64, from: &str, to: &str) -> Push {
 }
 
 fn quotas(receiver: (u64, u64), pair: (u64, u64)) -> MailboxQuotas {
-    let usage = |(rows, bytes)| MailboxQuotaUsage { rows, bytes };
+    let usage = |(rows, bytes)| PushCountAndBytes { rows, bytes };
     MailboxQuotas { receiver: usage(receiver), pair: usage(pair) }
 }
 
@@ -49,7 +51,7 @@ fn mailbox_counts(quotas: MailboxQuotas, receiver: &str) -> MailboxUsageCache {
 
 #[test]
 fn a_pair_and_a_receiver_have_so_many_and_so_large_and_no_more() {
-    let size = MailboxQuotaUsage::of_one_push(message(1, "bob", "ann").text_bytes() as u64).bytes;
+    let size = PushCountAndBytes::of_one_push(message(1, "bob", "ann").text_bytes() as u64).bytes;
     for (quotas, of_bob, of_cid) in [
         (quotas((5, NO_BYTES_MAX), (3, NO_BYTES_MAX)), 3, 2),
         (quotas((100, 5 * size), (100, 3 * size)), 3, 2),
@@ -284,7 +286,7 @@ impl StoreConnection for FlakyStore {
     fn blocks(&mut self) -> &mut dyn BlockedUserRepository {
         self.inner.blocks()
     }
-    fn rosters(&mut self) -> &mut dyn RosterRepository {
+    fn rosters(&mut self) -> &mut dyn RosterReadRepository {
         self.inner.rosters()
     }
     fn tokens(&mut self) -> &mut dyn ResumeTokenRepository {
@@ -298,16 +300,16 @@ fn batch(tables: &MemoryStore, dice: &Arc<Mutex<Rng>>, quotas: MailboxQuotas) ->
         Ok(Box::new(FlakyStore { inner: inner.clone(), dice: Arc::clone(&dice), broken: false }))
     };
     let first = open().unwrap();
-    let verified = Arc::new(VerifiedLogins::new(1).unwrap());
+    let verified = Arc::new(VerifiedPasswordCache::new(1).unwrap());
     DataWorker::new(first, Arc::new(Box::new(open)), verified, MailboxUsageCache::new(quotas, 20))
 }
 
 /// Counts all rows of a receiver again.
-fn recount(tables: &MemoryStore, receiver: &str) -> (MailboxQuotaUsage, Vec<SenderUsage>) {
+fn recount(tables: &MemoryStore, receiver: &str) -> (PushCountAndBytes, Vec<SenderUsage>) {
     let mut mailbox = MailboxUsage::new(false);
     let all = tables.clone().pushes(&user(receiver), 0, u32::MAX, usize::MAX).unwrap();
     for push in all {
-        mailbox.change(push.sender(), MailboxQuotaUsage::of_one_push(push.text_bytes() as u64), true);
+        mailbox.change(push.sender(), PushCountAndBytes::of_one_push(push.text_bytes() as u64), true);
     }
     (mailbox.total, mailbox.shares)
 }
@@ -352,8 +354,8 @@ fn jobs(dice: &Mutex<Rng>, next_seq: &mut u64, said: &mut Vec<Push>) -> Vec<Job>
             _ => {
                 let other = user(to);
                 let job = match draw(dice, 2) {
-                    0 => AccountJob::Block { other, blocked_max: 2 },
-                    _ => AccountJob::Unblock { other },
+                    0 => OwnAccountStoreJob::Block { other, blocked_max: 2 },
+                    _ => OwnAccountStoreJob::Unblock { other },
                 };
                 Job::Account { user: user(from), job: Box::new(job) }
             }
@@ -399,7 +401,7 @@ fn the_counts_of_a_worker_match_its_store_whatever_fails_in_between() {
                     known += 1;
                     assert_eq!(found, (total, shares.clone()), "seed {seed}, {name}");
                 }
-                let fits = |usage: MailboxQuotaUsage, max: MailboxQuotaUsage| {
+                let fits = |usage: PushCountAndBytes, max: PushCountAndBytes| {
                     usage.rows <= max.rows && usage.bytes <= max.bytes
                 };
                 assert!(fits(total, quotas.receiver), "seed {seed}, {name}: {total:?} {before}");
@@ -429,7 +431,7 @@ fn calm(quotas: MailboxQuotas, waiting: u64) -> DataWorker {
     tables.commit().unwrap();
     let open = move || -> Result<Box<dyn StoreConnection>, StoreError> { Ok(Box::new(tables.clone())) };
     let first = open().unwrap();
-    let verified = Arc::new(VerifiedLogins::new(1).unwrap());
+    let verified = Arc::new(VerifiedPasswordCache::new(1).unwrap());
     DataWorker::new(first, Arc::new(Box::new(open)), verified, MailboxUsageCache::new(quotas, 1_000))
 }
 

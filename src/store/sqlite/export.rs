@@ -2,7 +2,8 @@
 
 use super::{SqliteStore, corrupt_error};
 use crate::store::portable::{
-    CopyColumnValue, CopyReadLimits, CopyRow, CopyableStore, TableColumn, TableSchema, UNFINISHED, row_weight_bytes,
+    CopyColumnValue, CopyReadLimits, CopyRow, CopyTableColumn, CopyTableSchema, CopyableStore, UNFINISHED,
+    row_weight_bytes,
 };
 use crate::store::{StoreConnection, StoreError};
 use rusqlite::ToSql;
@@ -19,21 +20,21 @@ impl ToSql for CopyColumnValue {
     }
 }
 
-fn name(column: &TableColumn) -> &'static str {
+fn name(column: &CopyTableColumn) -> &'static str {
     match column {
-        TableColumn::Text(name) | TableColumn::Number(name) => name,
-        TableColumn::Created => "created_ms",
+        CopyTableColumn::Text(name) | CopyTableColumn::Number(name) => name,
+        CopyTableColumn::Created => "created_ms",
     }
 }
 
-fn join<'a>(columns: &'a [TableColumn], one: impl Fn(&'a TableColumn) -> &'a str) -> String {
+fn join<'a>(columns: &'a [CopyTableColumn], one: impl Fn(&'a CopyTableColumn) -> &'a str) -> String {
     columns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn select(table: &TableSchema, after: bool) -> String {
+fn select(table: &CopyTableSchema, after: bool) -> String {
     let columns = join(table.columns, |column| match column {
         // The clock may have had any value, but both stores have a limited range.
-        TableColumn::Created => "min(max(created_ms, 0), 253402300799999)",
+        CopyTableColumn::Created => "min(max(created_ms, 0), 253402300799999)",
         column => name(column),
     });
     let key = join(&table.columns[..table.key], name);
@@ -42,17 +43,17 @@ fn select(table: &TableSchema, after: bool) -> String {
     format!("SELECT {columns} FROM {} {condition} ORDER BY {key} LIMIT ?", table.name)
 }
 
-fn insert(table: &TableSchema) -> String {
+fn insert(table: &CopyTableSchema) -> String {
     let columns = join(table.columns, name);
     let marks = vec!["?"; table.columns.len()].join(", ");
     format!("INSERT INTO {} ({columns}) VALUES ({marks})", table.name)
 }
 
-fn field(row: &rusqlite::Row<'_>, at: usize, column: &TableColumn) -> Result<CopyColumnValue, StoreError> {
+fn field(row: &rusqlite::Row<'_>, at: usize, column: &CopyTableColumn) -> Result<CopyColumnValue, StoreError> {
     let value = row.get_ref(at)?;
     Ok(match column {
-        TableColumn::Text(_) => CopyColumnValue::Text(value.as_str().map_err(rusqlite::Error::from)?.into()),
-        TableColumn::Number(_) | TableColumn::Created => {
+        CopyTableColumn::Text(_) => CopyColumnValue::Text(value.as_str().map_err(rusqlite::Error::from)?.into()),
+        CopyTableColumn::Number(_) | CopyTableColumn::Created => {
             let number = value.as_i64().map_err(rusqlite::Error::from)?;
             CopyColumnValue::Number(u64::try_from(number).map_err(|_| corrupt_error("a negative number"))?)
         }
@@ -60,7 +61,7 @@ fn field(row: &rusqlite::Row<'_>, at: usize, column: &TableColumn) -> Result<Cop
 }
 
 impl SqliteStore {
-    fn write_all(&self, table: &TableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
+    fn write_all(&self, table: &CopyTableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
         // There are no round trips to save: inserting single rows by a prepared statement is as
         // fast as many rows in one statement.
         let mut insert = self.db.prepare_cached(&insert(table))?;
@@ -76,14 +77,14 @@ impl SqliteStore {
 }
 
 impl CopyableStore for SqliteStore {
-    fn count(&mut self, table: &TableSchema) -> Result<u64, StoreError> {
+    fn count(&mut self, table: &CopyTableSchema) -> Result<u64, StoreError> {
         let count: i64 = self.db.query_row(&format!("SELECT count(*) FROM {}", table.name), [], |row| row.get(0))?;
         u64::try_from(count).map_err(|_| corrupt_error("a negative count"))
     }
 
     fn read(
         &mut self,
-        table: &TableSchema,
+        table: &CopyTableSchema,
         after: Option<&[CopyColumnValue]>,
         max: CopyReadLimits,
     ) -> Result<Vec<CopyRow>, StoreError> {
@@ -102,7 +103,7 @@ impl CopyableStore for SqliteStore {
         Ok(rows)
     }
 
-    fn write(&mut self, table: &TableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
+    fn write(&mut self, table: &CopyTableSchema, rows: &[CopyRow]) -> Result<(), StoreError> {
         self.begin()?;
         let written = self.write_all(table, rows).and_then(|()| self.commit());
         if written.is_err() {

@@ -5,7 +5,7 @@ use super::{SqliteStore, time};
 use crate::chat::contract::{RosterReplyFriend, RosterReplyFriendRequest};
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
-use crate::store::roster::RosterRepository;
+use crate::store::roster::RosterReadRepository;
 use rusqlite::params;
 
 /// A deleted account has no profile, and a friendship may outlive it for a moment.
@@ -40,7 +40,7 @@ impl SqliteStore {
     }
 }
 
-impl RosterRepository for SqliteStore {
+impl RosterReadRepository for SqliteStore {
     fn friends_after(
         &mut self,
         user: &UserName,

@@ -5,7 +5,7 @@ use crate::sim::lanes::Fate;
 use crate::sim::say::Say;
 use crate::sim::world::World;
 use crate::{ann_and_bob, any};
-use hongyan::chat::contract::{AdminAnswer, ConnId, Job, LogEvent, LoginRefusalCause};
+use hongyan::chat::contract::{AdminAnswerFromCore, ConnId, Job, LogEvent, LoginRefusalCause};
 use hongyan::protocol::request::ResumeTokenVerb;
 
 const NOTHING: [&str; 0] = [];
@@ -26,11 +26,11 @@ fn hashes(job: &Job) -> bool {
 fn a_user_who_is_disconnected_gets_what_they_did_not_ack_at_the_next_log_in() {
     let (mut w, ann, bob) = ann_and_bob();
     w.message(bob, "m1", "ann");
-    assert_eq!(ask(&mut w, disconnect("ann")), AdminAnswer::Done);
+    assert_eq!(ask(&mut w, disconnect("ann")), AdminAnswerFromCore::Done);
     assert_eq!(w.heard(ann), ["msg bob m1", "UNAVAILABLE", "closed ByOperator"]);
     assert_eq!(w.heard(bob), ["MS m1"]);
-    assert_eq!(ask(&mut w, disconnect("ann")), AdminAnswer::NotOnline);
-    assert_eq!(ask(&mut w, disconnect("nobody")), AdminAnswer::NotOnline);
+    assert_eq!(ask(&mut w, disconnect("ann")), AdminAnswerFromCore::NotOnline);
+    assert_eq!(ask(&mut w, disconnect("nobody")), AdminAnswerFromCore::NotOnline);
     let ann = w.open();
     w.log_in(ann, "ann");
     w.run_for(100);
@@ -43,7 +43,7 @@ fn a_ban_ends_session_and_tokens_and_refuses_log_ins() {
     w.say(ann, Say::Token { mid: "t".into(), verb: ResumeTokenVerb::New });
     w.run_for(100);
     let token = w.store.model.newest_token("ann").unwrap();
-    assert_eq!(ask(&mut w, ban("ann")), AdminAnswer::Done);
+    assert_eq!(ask(&mut w, ban("ann")), AdminAnswerFromCore::Done);
     assert_eq!(w.heard(ann), ["TOKEN t", "FORBIDDEN", "closed ByOperator"]);
     let conn = w.open();
     w.log_in(conn, "ann");
@@ -59,7 +59,7 @@ fn a_ban_ends_session_and_tokens_and_refuses_log_ins() {
     w.message(bob, "m1", "ann");
     w.run_for(100);
     assert_eq!(w.heard(bob), ["MS m1"]);
-    assert_eq!(ask(&mut w, unban("ann")), AdminAnswer::Done);
+    assert_eq!(ask(&mut w, unban("ann")), AdminAnswerFromCore::Done);
     w.say(conn, Say::Resume { mid: "r".into(), user: "ann".into(), token });
     w.log_in(conn, "ann");
     w.run_for(100);
@@ -101,7 +101,7 @@ fn a_ban_comes_before_the_log_ins_that_are_on_their_way() {
         let conn = w.open();
         log_in_by(&mut w, conn, "ann", password);
         w.run_for(100);
-        assert_eq!(ask(&mut w, ban("ann")), AdminAnswer::Done);
+        assert_eq!(ask(&mut w, ban("ann")), AdminAnswerFromCore::Done);
         w.store.work(w.now_ms);
         w.run_for(100);
         assert_eq!(w.heard(conn), expected);
@@ -112,11 +112,11 @@ fn a_ban_comes_before_the_log_ins_that_are_on_their_way() {
 fn a_user_who_does_not_exist_is_not_banned_and_a_ban_that_failed_is_no_ban() {
     let (mut w, ann, _) = ann_and_bob();
     for request in [ban("eve"), unban("eve"), set_password("eve", "p")] {
-        assert_eq!(ask(&mut w, request), AdminAnswer::NoSuchUser);
+        assert_eq!(ask(&mut w, request), AdminAnswerFromCore::NoSuchUser);
     }
     w.store.fate(Fate::Fail, any);
     for request in [ban("ann"), unban("ann"), set_password("ann", "p")] {
-        assert_eq!(ask(&mut w, request), AdminAnswer::Failed);
+        assert_eq!(ask(&mut w, request), AdminAnswerFromCore::Failed);
     }
     w.store.work(w.now_ms);
     w.heartbeat(ann);
@@ -129,7 +129,7 @@ fn a_ban_whose_answer_comes_late_has_its_effect() {
     w.store.takes(12_000);
     let ticket = w.admin(ban("ann"));
     w.run_for(10_000);
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Failed));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Failed));
     w.run_for(2_000);
     assert_eq!(answer(&mut w, ticket), None);
     assert_eq!(w.heard(ann), ["FORBIDDEN", "closed ByOperator"]);
@@ -144,7 +144,7 @@ fn a_new_password_ends_the_session_and_the_old_one_is_good_no_more() {
     w.say(again, Say::Token { mid: "t".into(), verb: ResumeTokenVerb::New });
     w.run_for(100);
     let token = w.store.model.newest_token("ann").unwrap();
-    assert_eq!(ask(&mut w, set_password("ann", "new")), AdminAnswer::Done);
+    assert_eq!(ask(&mut w, set_password("ann", "new")), AdminAnswerFromCore::Done);
     assert_eq!(w.heard(again), ["TOKEN t", "FORBIDDEN", "closed ByOperator"]);
     let conn = w.open();
     log_in_by(&mut w, conn, "ann", "ann");
@@ -163,7 +163,7 @@ fn a_log_in_with_the_old_password_that_is_on_its_way_is_refused() {
     let conn = w.open();
     w.log_in(conn, "ann");
     w.run_for(100);
-    assert_eq!(ask(&mut w, set_password("ann", "new")), AdminAnswer::Done);
+    assert_eq!(ask(&mut w, set_password("ann", "new")), AdminAnswerFromCore::Done);
     w.store.work(w.now_ms);
     w.run_for(100);
     assert_eq!(w.heard(conn), ["LF l"]);
@@ -188,7 +188,7 @@ fn a_new_password_is_hashed_before_those_of_clients_and_takes_a_place_of_theirs(
     w.run_for(1);
     assert_eq!(w.store.count("Hash"), 1);
     w.run_for(100);
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Done));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Done));
     assert!(conns.iter().any(|&conn| w.heard(conn).contains(&"LS l".to_owned())));
 }
 
@@ -200,12 +200,12 @@ fn an_admin_request_during_a_stop_fails() {
     let reset = w.admin(set_password("bob", "new"));
     w.shut_down();
     let late = w.admin(ban("cid"));
-    assert_eq!(answer(&mut w, late), Some(AdminAnswer::Failed));
+    assert_eq!(answer(&mut w, late), Some(AdminAnswerFromCore::Failed));
     assert_eq!(answer(&mut w, banned), None, "it is being done");
     w.run_for(8_000);
     assert_eq!(w.stopped, 1);
     for ticket in [banned, reset] {
-        assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Failed));
+        assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Failed));
     }
     assert_eq!(w.heard(ann), ["SHUTTING_DOWN", "closed ShuttingDown"]);
     assert_eq!(w.answers.len(), 0);

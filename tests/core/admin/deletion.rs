@@ -5,7 +5,7 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::Say;
 use crate::sim::world::World;
 use crate::{ann_and_bob, any, friendships, ids, rules};
-use hongyan::chat::contract::{AdminAnswer, AdminRequest, Job};
+use hongyan::chat::contract::{AdminAnswerFromCore, AdminRequestToCore, Job};
 use hongyan::protocol::field::{MessageId, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::request::FriendVerb;
@@ -29,7 +29,7 @@ fn nothing_is_left_of_an_account_but_its_name_and_its_promised_messages() {
     assert_eq!(w.heard(eve), ["ask ann f1"]);
     assert_eq!(w.heard(ann), ["msg bob m2", "OK f1", "MS m1"]);
     assert_eq!(w.heard(bob), ["MS m2"]);
-    assert_eq!(ask(&mut w, delete("ann")), AdminAnswer::Done);
+    assert_eq!(ask(&mut w, delete("ann")), AdminAnswerFromCore::Done);
     assert_eq!(w.heard(ann), ["FORBIDDEN", "closed ByOperator"]);
     let model = &w.store.model;
     assert!(!model.has_account("ann") && !model.is_deleting("ann"));
@@ -55,9 +55,9 @@ fn nothing_is_left_of_an_account_but_its_name_and_its_promised_messages() {
     w.say(conn, Say::SignUp { mid: "s".into(), user: "ann".into(), password: "p".into() });
     w.run_for(100);
     assert_eq!(w.heard(conn), ["LF l", "SF s"]);
-    assert_eq!(ask(&mut w, delete("ann")), AdminAnswer::NoSuchUser);
-    assert_eq!(ask(&mut w, notice(Some("ann"), "hello")), AdminAnswer::NoSuchUser);
-    assert_eq!(ask(&mut w, AdminRequest::User { name: super::user("ann") }), AdminAnswer::NoSuchUser);
+    assert_eq!(ask(&mut w, delete("ann")), AdminAnswerFromCore::NoSuchUser);
+    assert_eq!(ask(&mut w, notice(Some("ann"), "hello")), AdminAnswerFromCore::NoSuchUser);
+    assert_eq!(ask(&mut w, AdminRequestToCore::User { name: super::user("ann") }), AdminAnswerFromCore::NoSuchUser);
 }
 
 fn full_mailbox(rows: u64) -> World {
@@ -82,8 +82,8 @@ fn a_long_mailbox_goes_in_steps_and_each_step_gives_it_more_time() {
     // Asked for once more, it is the same deletion.
     let again = w.admin(delete("ann"));
     w.run_for(60_000);
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Done));
-    assert_eq!(answer(&mut w, again), Some(AdminAnswer::Done));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Done));
+    assert_eq!(answer(&mut w, again), Some(AdminAnswerFromCore::Done));
     assert!(w.store.model.waiting_for("ann").is_empty());
 }
 
@@ -99,7 +99,7 @@ fn a_deletion_that_a_crash_cut_short_goes_on_when_it_is_asked_for_again() {
     w.log_in(conn, "ann");
     w.run_for(100);
     assert_eq!(w.heard(conn), ["LF l"]);
-    assert_eq!(ask(&mut w, delete("ann")), AdminAnswer::Done);
+    assert_eq!(ask(&mut w, delete("ann")), AdminAnswerFromCore::Done);
     assert!(!w.store.model.is_deleting("ann") && w.store.model.waiting_for("ann").is_empty());
 }
 
@@ -117,11 +117,11 @@ fn a_deletion_ends_if_the_store_loses_any_of_its_answers() {
         });
         let ticket = w.admin(delete("ann"));
         w.run_for(10_000);
-        let expected = if lost == 0 { AdminAnswer::Failed } else { AdminAnswer::Done };
+        let expected = if lost == 0 { AdminAnswerFromCore::Failed } else { AdminAnswerFromCore::Done };
         assert_eq!(answer(&mut w, ticket), Some(expected), "{lost}");
         if lost == 0 {
             // Nobody knows. Asked again, it goes on.
-            assert_eq!(ask(&mut w, delete("ann")), AdminAnswer::Done);
+            assert_eq!(ask(&mut w, delete("ann")), AdminAnswerFromCore::Done);
         }
         assert!(w.store.model.waiting_for("ann").is_empty() && !w.store.model.is_deleting("ann"), "{lost}");
         assert!(!w.is_open(ann), "{lost}");
@@ -144,7 +144,7 @@ fn messages_of_friends_in_doubt_do_not_outlive_a_deleted_account() {
     assert_eq!(answer(&mut w, ticket), None);
     w.store.work(w.now_ms);
     w.run_for(5_000);
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Done));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Done));
     assert!(w.store.model.waiting_for("ann").is_empty() && !w.store.model.is_deleting("ann"));
     w.message(bob, "m2", "ann");
     w.run_for(100);
@@ -168,7 +168,7 @@ fn an_accept_on_its_way_makes_nobody_a_friend_of_a_deleted_user() {
         w.friend(bob, FriendVerb::Accept, "f1", "ann");
         let ticket = w.admin(delete("ann"));
         w.run_for(1_000);
-        assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Done));
+        assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Done));
         assert!(!w.store.model.are_friends("ann", "bob"));
         w.message(bob, "m1", "ann");
         w.run_for(100);
@@ -184,7 +184,7 @@ fn a_log_in_that_is_on_its_way_ends_with_the_account() {
     let conn = w.open();
     w.log_in(conn, "ann");
     w.run_for(100);
-    assert_eq!(ask(&mut w, delete("ann")), AdminAnswer::Done);
+    assert_eq!(ask(&mut w, delete("ann")), AdminAnswerFromCore::Done);
     w.store.work(w.now_ms);
     w.run_for(100);
     assert_eq!(w.heard(conn), ["LF l"]);
@@ -199,7 +199,7 @@ fn a_stop_leaves_the_rest_of_a_deletion_for_later() {
     w.shut_down();
     w.run_for(1_000);
     assert_eq!(w.stopped, 1);
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Failed));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Failed));
     assert!(w.store.model.is_deleting("ann"));
     let _ = any;
 }
@@ -225,7 +225,7 @@ fn strangers_who_go_on_asking_do_not_hold_up_a_deletion() {
         }
         w.run_for(10);
     }
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Done), "within two seconds");
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Done), "within two seconds");
     w.run_for(1_000);
     let heard = w.heard(strangers[0]);
     assert_eq!(heard.len(), 200, "everybody was answered");
@@ -245,7 +245,7 @@ fn a_deletion_that_a_stop_has_cut_short_goes_on_however_long_the_store_cannot_do
     assert!(w.store.model.is_deleting("ann"));
     w.crash();
     w.store.fate(Fate::Fail, deletes);
-    w.admin(AdminRequest::FinishDeletion { name: super::user("ann") });
+    w.admin(AdminRequestToCore::FinishDeletion { name: super::user("ann") });
     w.run_for(60_000);
     assert!(w.store.model.is_deleting("ann"));
     w.store.fate(Fate::Do, any);

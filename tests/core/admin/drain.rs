@@ -2,7 +2,7 @@
 
 use super::ask;
 use crate::sim::world::World;
-use hongyan::chat::contract::{AdminAnswer, AdminRequest, CoreSettings};
+use hongyan::chat::contract::{AdminAnswerFromCore, AdminRequestToCore, CoreSettings};
 
 #[test]
 fn a_drain_closes_all_in_slices_and_takes_no_log_in() {
@@ -14,8 +14,8 @@ fn a_drain_closes_all_in_slices_and_takes_no_log_in() {
     }
     let conns: Vec<_> = names.iter().map(|name| w.online(name)).collect();
     let open = |w: &World| conns.iter().filter(|conn| w.is_open(**conn)).count();
-    let answer = ask(&mut w, AdminRequest::Drain);
-    assert_eq!(answer, AdminAnswer::Draining { connections: 100, left_ms: 10_000 });
+    let answer = ask(&mut w, AdminRequestToCore::Drain);
+    assert_eq!(answer, AdminAnswerFromCore::Draining { connections: 100, left_ms: 10_000 });
     assert_eq!(w.drained, Some(false));
     w.run_for(4_900);
     let half = open(&w);
@@ -24,8 +24,8 @@ fn a_drain_closes_all_in_slices_and_takes_no_log_in() {
     let late = w.open();
     w.log_in(late, "u99");
     assert_eq!(w.heard(late), ["LF l", "SHUTTING_DOWN l", "closed ShuttingDown"]);
-    let again = ask(&mut w, AdminRequest::Drain);
-    assert!(matches!(again, AdminAnswer::Draining { connections: 1..56, left_ms: 1..6_000 }), "{again:?}");
+    let again = ask(&mut w, AdminRequestToCore::Drain);
+    assert!(matches!(again, AdminAnswerFromCore::Draining { connections: 1..56, left_ms: 1..6_000 }), "{again:?}");
     w.run_for(5_200);
     assert_eq!((open(&w), w.drained, w.stopped), (0, Some(true), 0));
     w.shut_down();

@@ -5,10 +5,10 @@ use crate::sim::lanes::{Fate, Plan};
 use crate::sim::say::{Frame, Say};
 use crate::sim::world::{EPOCH_MS, World};
 use crate::{ann_and_bob, any, rules};
-use hongyan::chat::contract::{AdminAnswer, AdminStoreJob, Job, LogEvent};
+use hongyan::chat::contract::{AdminAnswerFromCore, AdminStoreJob, Job, LogEvent};
 use hongyan::protocol::push::PushKind;
 use hongyan::protocol::request::FriendVerb;
-use hongyan::store::quota::{MailboxQuotaUsage, MailboxQuotas};
+use hongyan::store::quota::{MailboxQuotas, PushCountAndBytes};
 use std::collections::BTreeSet;
 
 fn notices(world: &mut World, conn: hongyan::chat::contract::ConnId) -> Vec<hongyan::protocol::push::Push> {
@@ -25,7 +25,7 @@ fn a_notice_is_a_push_of_the_system_that_is_stored_before_it_is_sent() {
     assert_eq!(notices(&mut w, ann), []);
     w.store.work(w.now_ms);
     w.run_for(10);
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Noticed { users: 1 }));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Noticed { users: 1 }));
     let sent = notices(&mut w, ann);
     assert_eq!(sent.len(), 1);
     assert_eq!((sent[0].sender(), sent[0].kind), ("system", PushKind::Message));
@@ -45,9 +45,9 @@ fn a_notice_is_a_push_of_the_system_that_is_stored_before_it_is_sent() {
 fn a_notice_waits_for_a_user_who_is_away_and_each_has_an_id_of_its_own() {
     let mut w = World::of_friends(rules(), &["ann", "bob"]);
     for _ in 0..2 {
-        assert_eq!(ask(&mut w, notice(Some("ann"), "hello")), AdminAnswer::Noticed { users: 1 });
+        assert_eq!(ask(&mut w, notice(Some("ann"), "hello")), AdminAnswerFromCore::Noticed { users: 1 });
     }
-    assert_eq!(ask(&mut w, notice(Some("nobody"), "hello")), AdminAnswer::NoSuchUser);
+    assert_eq!(ask(&mut w, notice(Some("nobody"), "hello")), AdminAnswerFromCore::NoSuchUser);
     let ann = w.open();
     w.log_in(ann, "ann");
     w.run_for(100);
@@ -68,27 +68,27 @@ fn a_notice_waits_for_a_user_who_is_away_and_each_has_an_id_of_its_own() {
 #[test]
 fn a_mailbox_without_room_takes_no_notice() {
     let (mut w, ann, _) = ann_and_bob();
-    let one = MailboxQuotaUsage { rows: 1, bytes: 1 << 20 };
+    let one = PushCountAndBytes { rows: 1, bytes: 1 << 20 };
     w.store.model.quotas = MailboxQuotas { receiver: one, pair: one };
-    assert_eq!(ask(&mut w, notice(Some("ann"), "one")), AdminAnswer::Noticed { users: 1 });
-    assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswer::Full);
+    assert_eq!(ask(&mut w, notice(Some("ann"), "one")), AdminAnswerFromCore::Noticed { users: 1 });
+    assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswerFromCore::Full);
     assert!(
         matches!(w.log_events.last(), Some(LogEvent::MailboxFull { user, sender, .. }) if user.as_str() == "ann" && &**sender == "system")
     );
     assert_eq!(notices(&mut w, ann).len(), 1);
     // A notice to all reaches the users whose mailboxes have room.
-    assert_eq!(ask(&mut w, notice(None, "three")), AdminAnswer::Noticed { users: 2 });
+    assert_eq!(ask(&mut w, notice(None, "three")), AdminAnswerFromCore::Noticed { users: 2 });
 }
 
 #[test]
 fn a_notice_whose_answer_was_lost_comes_and_the_operator_may_ask_again() {
     let (mut w, ann, _) = ann_and_bob();
     w.store.fate(Fate::DoAndLose, |job| matches!(job, Job::Admin { .. }));
-    assert_eq!(ask(&mut w, notice(Some("ann"), "hello")), AdminAnswer::Failed);
+    assert_eq!(ask(&mut w, notice(Some("ann"), "hello")), AdminAnswerFromCore::Failed);
     w.run_for(1_000);
     assert_eq!(notices(&mut w, ann).len(), 1, "it is in the store, and is looked for");
     w.store.fate(Fate::Fail, |job| matches!(job, Job::Admin { .. }));
-    assert_eq!(ask(&mut w, notice(Some("ann"), "hello")), AdminAnswer::Failed);
+    assert_eq!(ask(&mut w, notice(Some("ann"), "hello")), AdminAnswerFromCore::Failed);
     w.run_for(1_000);
     assert_eq!(notices(&mut w, ann).len(), 0);
 }
@@ -111,7 +111,7 @@ fn a_notice_to_all_reaches_everybody_in_small_parts() {
         w.run_for(1);
         assert!(w.store.in_flight() <= 130, "{} at a time", w.store.in_flight());
     }
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Noticed { users: 701 }));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Noticed { users: 701 }));
     assert_eq!(w.store.model.pushes().count(), 701);
     let ids: BTreeSet<&str> = w.store.model.pushes().map(|push| push.id()).collect();
     assert_eq!(ids.len(), 1, "one body");
@@ -119,11 +119,11 @@ fn a_notice_to_all_reaches_everybody_in_small_parts() {
     assert!(w.log_events.iter().any(said), "the log has the id, by which its receivers can be found after a kill");
     assert_eq!(notices(&mut w, ann).len(), 1);
     // The notice to all is done, so the next one may begin.
-    assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswer::Noticed { users: 1 });
+    assert_eq!(ask(&mut w, notice(Some("ann"), "two")), AdminAnswerFromCore::Noticed { users: 1 });
     let ticket = w.admin(notice(None, "three"));
-    assert_eq!(ask(&mut w, notice(None, "four")), AdminAnswer::InProgress, "one at a time");
+    assert_eq!(ask(&mut w, notice(None, "four")), AdminAnswerFromCore::InProgress, "one at a time");
     w.run_for(1_000);
-    assert!(matches!(answer(&mut w, ticket), Some(AdminAnswer::Noticed { .. })));
+    assert!(matches!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Noticed { .. })));
 }
 
 #[test]
@@ -143,12 +143,12 @@ fn a_notice_to_all_outlives_a_store_that_is_away_for_a_while_and_not_for_ever() 
     });
     let ticket = w.admin(notice(None, "hello"));
     w.run_for(60_000);
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Noticed { users: 301 }));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Noticed { users: 301 }));
     assert_eq!(w.store.model.pushes().count(), 301, "once each");
     w.store.fate(Fate::Fail, any);
     let ticket = w.admin(notice(None, "hello"));
     w.run_for(600_000);
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::NoticeCut { users: 0 }));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::NoticeCut { users: 0 }));
 }
 
 #[test]
@@ -170,11 +170,11 @@ fn answers_for_a_notice_to_all_that_was_given_up_do_not_count_for_the_next_one()
         }
         w.run_for(1);
     }
-    assert_eq!(given_up, Some(AdminAnswer::NoticeCut { users: 0 }));
+    assert_eq!(given_up, Some(AdminAnswerFromCore::NoticeCut { users: 0 }));
     w.store.fate(Fate::Do, any);
     let ticket = w.admin(notice(None, "two"));
     w.run_for(60_000);
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Noticed { users: 1_001 }));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Noticed { users: 1_001 }));
     let pushes: Vec<_> = w.store.model.pushes().collect();
     assert!(pushes.len() == 1_001 && pushes.iter().all(|push| push.content() == "two"));
 }
@@ -200,7 +200,7 @@ fn a_notice_to_all_that_is_given_up_still_reaches_those_in_whose_mailbox_it_is()
     });
     let ticket = w.admin(notice(None, "hello"));
     w.run_for(600_000);
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::NoticeCut { users: 0 }));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::NoticeCut { users: 0 }));
     w.store.fate(Fate::Do, any);
     w.run_for(60_000);
     // Ann's notice is in the store, though the answer of its job was lost. She is online and gets
@@ -216,7 +216,7 @@ fn a_stop_cuts_a_notice_to_all_off() {
     let ticket = w.admin(notice(None, "hello"));
     w.run_for(120);
     w.shut_down();
-    assert_eq!(answer(&mut w, ticket), Some(AdminAnswer::Failed));
+    assert_eq!(answer(&mut w, ticket), Some(AdminAnswerFromCore::Failed));
     w.run_for(1_000);
     assert_eq!(w.stopped, 1);
     assert!(w.store.model.pushes().count() < 1_000);

@@ -5,10 +5,10 @@ use crate::sim::lanes::Fate;
 use crate::sim::say::Say;
 use crate::sim::world::{EPOCH_MS, World};
 use crate::{ann_and_bob, rules, saves};
-use hongyan::chat::ChatCore;
+use hongyan::chat::ServerCore;
 use hongyan::chat::contract::{
-    AdminAnswer, AdminReportPushState, AdminRequest, AdminTicket, ConnId, CoreAction, CoreInput, CoreSettings,
-    JobOutcome, PushPage, TurnTimestamp,
+    AdminAnswerFromCore, AdminReportPushState, AdminRequestToCore, AdminTicket, ConnId, CoreAction, CoreInput,
+    CoreSettings, JobOutcome, PushPage, TurnTimestamp,
 };
 
 fn names(world: &mut World, after: Option<&str>, users_max: u32) -> (Vec<String>, bool) {
@@ -53,8 +53,8 @@ fn a_user_who_is_online_has_a_connection_since_a_time_and_so_many_outstanding() 
 
 /// A core in which so many users are online. It is used without a `World`, which would take too
 /// long.
-fn crowd(count: u32) -> ChatCore {
-    let mut chat = ChatCore::new(rules(), 1, [1, 2]);
+fn crowd(count: u32) -> ServerCore {
+    let mut chat = ServerCore::new(rules(), 1, [1, 2]);
     for slot in 0..count {
         let conn = ConnId { slot, generation: 0 };
         let name = crowd_name(slot);
@@ -87,7 +87,7 @@ fn many_users_are_looked_at_in_parts_and_each_user_who_stays_is_found_once() {
     let (mut actions, mut mono_ms) = (Vec::new(), 0);
     let asked = [(Some(&expected[99]), 1_000), (None, 3)];
     for (ticket, (after, users_max)) in asked.iter().enumerate() {
-        let request = AdminRequest::Users { after: after.map(|name| super::user(name)), users_max: *users_max };
+        let request = AdminRequestToCore::Users { after: after.map(|name| super::user(name)), users_max: *users_max };
         let event = CoreInput::Admin { ticket: AdminTicket(ticket as u64), request };
         chat.handle(TurnTimestamp::default(), event, &mut actions);
     }
@@ -104,7 +104,7 @@ fn many_users_are_looked_at_in_parts_and_each_user_who_stays_is_found_once() {
         );
     }
     for (action, range) in actions.iter().zip([100..1_100, 0..3]) {
-        let CoreAction::Admin { answer: AdminAnswer::Users { users, has_more: true }, .. } = action else {
+        let CoreAction::Admin { answer: AdminAnswerFromCore::Users { users, has_more: true }, .. } = action else {
             panic!("{action:?}")
         };
         assert!(users.iter().map(|user| user.name.as_str()).eq(expected[range].iter().map(String::as_str)));
@@ -151,13 +151,16 @@ fn a_save_that_was_done_and_failed_counts_once() {
 #[test]
 fn nobody_is_no_user_and_a_store_that_hangs_is_waited_for_so_long() {
     let (mut w, ..) = ann_and_bob();
-    assert_eq!(super::ask(&mut w, AdminRequest::User { name: super::user("eve") }), AdminAnswer::NoSuchUser);
+    assert_eq!(
+        super::ask(&mut w, AdminRequestToCore::User { name: super::user("eve") }),
+        AdminAnswerFromCore::NoSuchUser
+    );
     w.store.hang(crate::any);
-    let ticket = w.admin(AdminRequest::User { name: super::user("ann") });
+    let ticket = w.admin(AdminRequestToCore::User { name: super::user("ann") });
     w.run_for(9_999);
     assert_eq!(super::answer(&mut w, ticket), None);
     w.run_for(1);
-    assert_eq!(super::answer(&mut w, ticket), Some(AdminAnswer::Failed));
+    assert_eq!(super::answer(&mut w, ticket), Some(AdminAnswerFromCore::Failed));
     w.store.work(w.now_ms);
     w.run_for(100);
     assert!(w.answers.is_empty(), "once");

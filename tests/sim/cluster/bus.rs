@@ -3,7 +3,7 @@
 
 use super::super::random::Random;
 use super::Cluster;
-use hongyan::chat::ChatCore;
+use hongyan::chat::ServerCore;
 use hongyan::chat::contract::{BusFrame, BusRecord, CoreInput, NodeIncarnation, NodeMessage};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,7 +101,7 @@ impl Cluster {
     pub(super) fn turn_ends(&mut self, node: usize) {
         let entry = &self.nodes[node];
         let life = entry.life;
-        if entry.chat.as_ref().is_some_and(ChatCore::publishes) && self.bus.turns.insert((node, life)) {
+        if entry.chat.as_ref().is_some_and(ServerCore::publishes) && self.bus.turns.insert((node, life)) {
             let wait_ms = self.bus.random.below(2);
             self.later(wait_ms, move |cluster| {
                 cluster.when_running(node, life, move |cluster| {

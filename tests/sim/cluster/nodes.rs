@@ -4,7 +4,7 @@ use super::super::say::{Frame, Say};
 use super::super::store::MessageKey;
 use super::super::world::EPOCH_MS;
 use super::Cluster;
-use hongyan::chat::ChatCore;
+use hongyan::chat::ServerCore;
 use hongyan::chat::contract::{ConnId, CoreAction, CoreInput, NodeIncarnation, TurnTimestamp};
 use hongyan::protocol::reply::Reply;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,7 +47,7 @@ impl Conn {
 pub(super) type Waiting = Box<dyn FnOnce(&mut Cluster)>;
 
 pub(super) struct Node {
-    pub(super) chat: Option<ChatCore>,
+    pub(super) chat: Option<ServerCore>,
     pub(super) me: Option<NodeIncarnation>,
     /// Increases with each start, kill and fence.
     pub(super) life: u64,
@@ -102,7 +102,7 @@ impl Cluster {
     pub(super) fn start(&mut self, node: usize) {
         let me = self.store.start(node);
         let first_seq = self.store.row(me).hlc_limit;
-        let mut chat = ChatCore::new(self.rules.clone(), first_seq, [1, 2]);
+        let mut chat = ServerCore::new(self.rules.clone(), first_seq, [1, 2]);
         chat.join(me, self.store.read_view());
         if self.bus.is_there {
             chat.use_bus();

@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::nodes::Peer;
-use hongyan::chat::contract::{AdminAnswer, AdminRequest, AdminStoreJob, AdminTicket, CoreInput, Job};
+use hongyan::chat::contract::{AdminAnswerFromCore, AdminRequestToCore, AdminStoreJob, AdminTicket, CoreInput, Job};
 use hongyan::protocol::field::UserName;
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) struct Asked {
     node: usize,
     life: u64,
     user: &'static str,
-    request: AdminRequest,
+    request: AdminRequestToCore,
     /// The user's client when the order was given, and its connection.
     had: Option<Peer>,
 }
@@ -36,10 +36,10 @@ impl Cluster {
             return;
         }
         let request = match self.random.below(4) {
-            0 => AdminRequest::Disconnect { name: name(user) },
-            1 => AdminRequest::Ban { name: name(user) },
-            2 => AdminRequest::Notice { to: Some(name(user)), text: "honk".into() },
-            _ => AdminRequest::Unban { name: name(user) },
+            0 => AdminRequestToCore::Disconnect { name: name(user) },
+            1 => AdminRequestToCore::Ban { name: name(user) },
+            2 => AdminRequestToCore::Notice { to: Some(name(user)), text: "honk".into() },
+            _ => AdminRequestToCore::Unban { name: name(user) },
         };
         self.operator.last += 1;
         let ticket = self.operator.last;
@@ -53,27 +53,27 @@ impl Cluster {
         });
     }
 
-    pub(super) fn operator_is_told(&mut self, AdminTicket(ticket): AdminTicket, answer: &AdminAnswer) {
+    pub(super) fn operator_is_told(&mut self, AdminTicket(ticket): AdminTicket, answer: &AdminAnswerFromCore) {
         let Some(Asked { user, request, had, .. }) = self.operator.asked.remove(&ticket) else {
             panic!("{answer:?} to nobody");
         };
         self.say(|| format!("the operator is told {answer:?} for {request:?}"));
         match (&request, answer) {
-            (AdminRequest::Ban { .. }, AdminAnswer::Done) if self.store.model.is_banned(user) => {
+            (AdminRequestToCore::Ban { .. }, AdminAnswerFromCore::Done) if self.store.model.is_banned(user) => {
                 self.oracle.count("bans");
                 assert!(self.session_of(user).is_none(), "{user} is banned, and connected");
             }
-            (AdminRequest::Disconnect { .. }, AdminAnswer::Done) => {
+            (AdminRequestToCore::Disconnect { .. }, AdminAnswerFromCore::Done) => {
                 self.oracle.count("disconnections");
             }
-            (AdminRequest::Disconnect { .. }, AdminAnswer::NotOnline) => {
+            (AdminRequestToCore::Disconnect { .. }, AdminAnswerFromCore::NotOnline) => {
                 let has = self.session_of(user);
                 let is_same = had.zip(has).is_some_and(|(had, has)| had.serial == has.serial);
                 assert!(!is_same, "{user} was connected all the time");
             }
-            (_, AdminAnswer::Unconfirmed { .. }) => self.oracle.count("endings not confirmed"),
-            (AdminRequest::Notice { .. }, AdminAnswer::Noticed { .. }) => self.oracle.count("notices"),
-            (_, AdminAnswer::Done | AdminAnswer::Failed) => {}
+            (_, AdminAnswerFromCore::Unconfirmed { .. }) => self.oracle.count("endings not confirmed"),
+            (AdminRequestToCore::Notice { .. }, AdminAnswerFromCore::Noticed { .. }) => self.oracle.count("notices"),
+            (_, AdminAnswerFromCore::Done | AdminAnswerFromCore::Failed) => {}
             other => panic!("{other:?}"),
         }
     }

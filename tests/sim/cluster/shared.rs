@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::store::{Done, InboxRecord};
-use hongyan::chat::ChatCore;
+use hongyan::chat::ServerCore;
 use hongyan::chat::contract::{CoreInput, Job, JobOutcome, JobTicket, NodeIncarnation, NodeMessage};
 
 /// The time without renewal after which a lease lets another node fence.
@@ -121,7 +121,7 @@ impl Cluster {
         let (true, false, false, Some(me)) = (entry.life == life, entry.polls, entry.paused, entry.me) else {
             return;
         };
-        let Some(clock) = entry.chat.as_ref().map(ChatCore::next_seq) else { return };
+        let Some(clock) = entry.chat.as_ref().map(ServerCore::next_seq) else { return };
         entry.polls = true;
         self.later(takes_ms, move |cluster| {
             if cluster.nodes[node].life != life {

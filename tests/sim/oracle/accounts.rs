@@ -1,7 +1,7 @@
 //! The acts of users on their own accounts, and the news about who is online.
 
 use super::*;
-use hongyan::chat::contract::{AccountJob, AccountOutcome};
+use hongyan::chat::contract::{OwnAccountStoreJob, OwnAccountStoreJobOutcome};
 use hongyan::protocol::account::RosterReplyWithPresence;
 
 /// The knowledge about users' own accounts.
@@ -47,15 +47,15 @@ impl Oracle {
         };
         let me = user.as_str().to_owned();
         match (&**job, &**outcome) {
-            (AccountJob::ChangePassword { new_hash, .. }, AccountOutcome::Changed) => {
+            (OwnAccountStoreJob::ChangePassword { new_hash, .. }, OwnAccountStoreJobOutcome::Changed) => {
                 let password = new_hash.expose().trim_start_matches("hash of ").to_owned();
                 self.owned.stored.insert((me, password));
             }
-            (AccountJob::ChangeProfile(change), AccountOutcome::Changed) => {
+            (OwnAccountStoreJob::ChangeProfile(change), OwnAccountStoreJobOutcome::Changed) => {
                 let nick_name = change.nick_name.as_deref().unwrap_or_default().to_owned();
                 self.owned.stored.insert((me, nick_name));
             }
-            (AccountJob::Block { other, .. }, AccountOutcome::Blocked { .. }) => {
+            (OwnAccountStoreJob::Block { other, .. }, OwnAccountStoreJobOutcome::Blocked { .. }) => {
                 let pair = (me, other.as_str().to_owned());
                 self.friends.remove(&pair_of(&pair.0, &pair.1));
                 let crossed = (pair.1.clone(), pair.0.clone());
@@ -65,7 +65,7 @@ impl Oracle {
                 self.owned.blocks.insert(pair);
                 self.count("blocks");
             }
-            (AccountJob::Unblock { other }, AccountOutcome::Blocked { .. }) => {
+            (OwnAccountStoreJob::Unblock { other }, OwnAccountStoreJobOutcome::Blocked { .. }) => {
                 let pair = (me, other.as_str().to_owned());
                 self.owned.blocks.remove(&pair);
                 self.owned.told_blocks.remove(&pair);
@@ -80,10 +80,10 @@ impl Oracle {
             return;
         };
         match (&**job, &**outcome) {
-            (AccountJob::ChangePassword { .. }, AccountOutcome::Changed) => {
+            (OwnAccountStoreJob::ChangePassword { .. }, OwnAccountStoreJobOutcome::Changed) => {
                 self.owned.changed = Some(user.as_str().to_owned());
             }
-            (AccountJob::Block { other, .. }, AccountOutcome::Blocked { .. }) => {
+            (OwnAccountStoreJob::Block { other, .. }, OwnAccountStoreJobOutcome::Blocked { .. }) => {
                 let pair = (user.as_str().to_owned(), other.as_str().to_owned());
                 self.withdrew(&pair.0, &pair.1);
                 self.withdrew(&pair.1, &pair.0);
@@ -92,7 +92,10 @@ impl Oracle {
                 }
             }
             // Nobody had learnt of the block, so the request may have been sent.
-            (AccountJob::Unblock { other }, AccountOutcome::Blocked { hidden_push: Some(_), .. }) => {
+            (
+                OwnAccountStoreJob::Unblock { other },
+                OwnAccountStoreJobOutcome::Blocked { hidden_push: Some(_), .. },
+            ) => {
                 self.withdrew(other.as_str(), user.as_str());
             }
             _ => {}

@@ -1,7 +1,9 @@
 //! The acts of the operator, as the store has done them and as the core was told.
 
 use super::*;
-use hongyan::chat::contract::{AccountJob, AccountOutcome, AdminStoreJob, AdminStoreJobOutcome, LogEvent};
+use hongyan::chat::contract::{
+    AdminStoreJob, AdminStoreJobOutcome, LogEvent, OwnAccountStoreJob, OwnAccountStoreJobOutcome,
+};
 use hongyan::protocol::field::UserName;
 
 /// The knowledge about one account.
@@ -52,7 +54,8 @@ impl Governed {
 impl Oracle {
     pub(super) fn governed(&mut self, job: &Job, outcome: &JobOutcome, is_told: bool) {
         if let (Job::Account { user, job }, JobOutcome::Account(outcome)) = (job, outcome)
-            && let (AccountJob::ChangePassword { new_hash, .. }, AccountOutcome::Changed) = (&**job, &**outcome)
+            && let (OwnAccountStoreJob::ChangePassword { new_hash, .. }, OwnAccountStoreJobOutcome::Changed) =
+                (&**job, &**outcome)
         {
             let entry = self.governed_of(user);
             entry.has_password(new_hash.expose(), if is_told { TOLD } else { STORED });

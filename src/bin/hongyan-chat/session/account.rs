@@ -5,7 +5,7 @@ use crate::session_messages::{
     ChatContactListFriend, ChatContactListFriendRequest, ChatContactListSnapshot, ChatSessionCommand, ChatSessionEvent,
 };
 use crate::text;
-use hongyan::client::{Error, ErrorCode, ProfileChange, RosterPendingRequest, hash_value};
+use hongyan::client::{ClientRosterFriendRequest, Error, ErrorCode, ProfileChange, hash_value};
 
 impl ChatSessionWorker {
     pub(super) fn execute(&mut self, order: ChatSessionCommand) {
@@ -108,7 +108,7 @@ impl ChatSessionWorker {
     /// Fetches friends and requests.
     pub(super) fn refresh(&mut self) {
         let Some(client) = self.client.clone().filter(|client| client.is_online()) else { return };
-        let ask = |request: RosterPendingRequest| ChatContactListFriendRequest {
+        let ask = |request: ClientRosterFriendRequest| ChatContactListFriendRequest {
             name: request.user_name,
             id: request.message_id,
             text: request.content,

@@ -5,7 +5,7 @@ use super::shared::ChatSessionShared;
 use crate::keyring::OwnEncryptionKeysCheckResult;
 use crate::message::{ChatHistoryMessage, ChatHistoryMessageState, KeyTrust, MessageEncryptionStatus};
 use crate::session_messages::{ChatSessionCommand, ChatSessionEvent};
-use hongyan::client::{Client, Error, Profile, ProfileChange};
+use hongyan::client::{Client, Error, ProfileChange, UserProfile};
 use std::time::{Duration, Instant};
 
 const FRESH: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ pub(super) fn fetch_and_check_keys(desk: &ChatSessionShared, client: &Client, na
 }
 
 /// The profile; an empty one if there is no such user (any more).
-fn profile(desk: &ChatSessionShared, client: &Client, name: &str) -> Option<Profile> {
+fn profile(desk: &ChatSessionShared, client: &Client, name: &str) -> Option<UserProfile> {
     match client.profile(name) {
         Ok(profile) => Some(profile.unwrap_or_default()),
         Err(Error::Ended(_)) => None,

@@ -1,10 +1,10 @@
 //! Telling other nodes who is online here, and who comes and goes.
 
-use super::super::super::ChatCore;
+use super::super::super::ServerCore;
 use super::super::super::contract::CoreAction;
 use super::super::super::ids::UserSlot;
 use super::super::contract::{NodeIncarnation, NodeMessage, NodePresenceUpdate};
-use super::PendingPresenceReport;
+use super::PendingUserPresenceReportToNodes;
 use crate::protocol::field::UserName;
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ const INBOX_READ_WITHIN_MS: u64 = 5_000;
 
 /// A reason to report a user to the other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super::super) enum NodePresenceReportReason {
+pub(in super::super::super) enum UserPresenceReportToNodesReason {
     /// The user was not here before.
     Comes,
     /// The user is here and has new friends, whose nodes must know that they are.
@@ -34,7 +34,7 @@ pub(in super::super::super) enum NodePresenceReportReason {
     Goes,
 }
 
-impl ChatCore {
+impl ServerCore {
     /// Another node asks which users are here, and wants to be told of changes from now on.
     pub(in super::super) fn on_presence_query(&mut self, from: NodeIncarnation, out: &mut Vec<CoreAction>) {
         if let Some(cluster) = &mut self.cluster {
@@ -100,7 +100,7 @@ impl ChatCore {
     pub(in super::super::super) fn schedule_presence_report(
         &mut self,
         user: UserSlot,
-        reason: NodePresenceReportReason,
+        reason: UserPresenceReportToNodesReason,
     ) {
         let Some(cluster) = self.cluster.as_ref() else { return };
         if cluster.presence.listeners.is_empty() && cluster.presence.remote_users.is_empty() {
@@ -108,7 +108,7 @@ impl ChatCore {
         }
         let entry = self.users.get(user);
         let (name, hash) = (entry.name.clone(), self.users.hash(entry.name.as_str()));
-        let goes = reason == NodePresenceReportReason::Goes;
+        let goes = reason == UserPresenceReportToNodesReason::Goes;
         let friends = if goes { self.names_of_friends(user) } else { Vec::new() };
         let due_ms = self.now.mono_ms + if goes { GONE_AFTER_MS } else { 0 };
         let Some(cluster) = &mut self.cluster else { return };
@@ -119,10 +119,10 @@ impl ChatCore {
         if presence.listeners.is_empty() || presence.reports_all_users {
             return;
         }
-        let one = presence.pending_reports.entry(name).or_insert(PendingPresenceReport {
+        let one = presence.pending_reports.entry(name).or_insert(PendingUserPresenceReportToNodes {
             due_ms,
             // If nothing is pending, the arrival of a user who was here before was reported.
-            was_reported_online: reason != NodePresenceReportReason::Comes,
+            was_reported_online: reason != UserPresenceReportToNodesReason::Comes,
             friends: Vec::new(),
         });
         (one.due_ms, one.friends) = (due_ms, friends);
@@ -151,9 +151,9 @@ impl ChatCore {
         let (due, later) =
             std::mem::take(&mut presence.pending_reports).into_iter().partition(|(_, one)| one.due_ms <= now_ms);
         presence.pending_reports = later;
-        let due: BTreeMap<UserName, PendingPresenceReport> = due;
+        let due: BTreeMap<UserName, PendingUserPresenceReportToNodes> = due;
         let (mut moved, mut bytes) = (Vec::new(), 0);
-        for (name, PendingPresenceReport { was_reported_online, friends, .. }) in due {
+        for (name, PendingUserPresenceReportToNodes { was_reported_online, friends, .. }) in due {
             let user = self.users.find(name.as_str()).filter(|user| self.users.is_here(*user));
             if user.is_none() && !was_reported_online {
                 // No node knew of the user. A user who has come back may have been on another node

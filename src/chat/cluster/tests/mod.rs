@@ -15,12 +15,13 @@ mod steps;
 mod waiting_frames;
 
 use super::contract::{
-    BusFrame, ClusterStoreJob, ClusterStoreJobOutcome, ClusterView, HandedOverDirtyReceivers, NodeId, NodeIncarnation,
-    NodeMessage, NodeRow, UserHandoverData, UserOwner,
+    BusFrame, ClusterStoreJob, ClusterStoreJobOutcome, ClusterView, HandoverReceiversWithUnnotifiedOwners, NodeId,
+    NodeIncarnation, NodeMessage, NodeRow, UserHandoverData, UserOwner,
 };
-use crate::chat::ChatCore;
+use crate::chat::ServerCore;
 use crate::chat::contract::{
-    AdminAnswer, ConnId, CoreAction, CoreInput, CoreSettings, Job, JobOutcome, JobTicket, PushPage, TurnTimestamp,
+    AdminAnswerFromCore, ConnId, CoreAction, CoreInput, CoreSettings, Job, JobOutcome, JobTicket, PushPage,
+    TurnTimestamp,
 };
 use crate::protocol::field::{MessageId, Secret, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
@@ -68,10 +69,10 @@ fn loaded(epoch: u64, friends: &[&str], page: PushPage) -> JobOutcome {
 }
 
 /// Dirty receivers with these names; the other fields have their defaults.
-fn dirty(names: &[&str]) -> HandedOverDirtyReceivers {
-    HandedOverDirtyReceivers {
+fn dirty(names: &[&str]) -> HandoverReceiversWithUnnotifiedOwners {
+    HandoverReceiversWithUnnotifiedOwners {
         listed: names.iter().map(|name| user(name)).collect(),
-        ..HandedOverDirtyReceivers::default()
+        ..HandoverReceiversWithUnnotifiedOwners::default()
     }
 }
 
@@ -90,7 +91,7 @@ fn page(pushes: Vec<Push>) -> PushPage {
 
 /// Node 1, which knows node 2 and perhaps others, each in its first life.
 struct TestNode {
-    chat: ChatCore,
+    chat: ServerCore,
     now: TurnTimestamp,
     /// The jobs that are submitted and not answered.
     jobs: VecDeque<(JobTicket, Job)>,
@@ -103,7 +104,7 @@ struct TestNode {
     pushes: Vec<(ConnId, Push)>,
     closed: Vec<ConnId>,
     /// The answers to the operator.
-    told: Vec<AdminAnswer>,
+    told: Vec<AdminAnswerFromCore>,
     conns: u32,
 }
 
@@ -116,7 +117,7 @@ impl TestNode {
 
     fn with(rules: CoreSettings) -> Self {
         let rules = CoreSettings { requests_per_second_max: 10_000_000, ..rules };
-        let mut chat = ChatCore::new(rules, 1 << 30, [1, 2]);
+        let mut chat = ServerCore::new(rules, 1 << 30, [1, 2]);
         chat.join(life(1, 1), view(1, &[(OTHER, 1)]));
         Self {
             chat,

@@ -20,7 +20,7 @@ fn node_of_three(friends: &[&str]) -> TestNode {
 }
 
 /// Ann logs in here with whereabouts of this epoch; node 2 hands these receivers over with her.
-fn come(node: &mut TestNode, epoch: u64, dirty: HandedOverDirtyReceivers) -> ConnId {
+fn come(node: &mut TestNode, epoch: u64, dirty: HandoverReceiversWithUnnotifiedOwners) -> ConnId {
     let ann = node.ask_log_in("ann");
     node.answer(log_in_of("ann"), elsewhere(life(2, 1), epoch));
     let claim = node.sent.iter().rev().find_map(|(_, record)| match record {
@@ -36,7 +36,7 @@ fn come(node: &mut TestNode, epoch: u64, dirty: HandedOverDirtyReceivers) -> Con
 }
 
 /// She logs in on node 3. Was it told that it missed records, and which receivers are dirty?
-fn move_on(node: &mut TestNode, epoch: u64) -> (bool, HandedOverDirtyReceivers) {
+fn move_on(node: &mut TestNode, epoch: u64) -> (bool, HandoverReceiversWithUnnotifiedOwners) {
     node.sent.clear();
     let record = NodeMessage::Release { user: user("ann"), epoch, claim: 7 };
     node.event(CoreInput::Record { from: life(3, 1), record });
@@ -53,9 +53,9 @@ fn move_on(node: &mut TestNode, epoch: u64) -> (bool, HandedOverDirtyReceivers) 
 #[test]
 fn receivers_who_were_not_listed_are_handed_on_as_such() {
     let mut node = node_of_three(&[]);
-    come(&mut node, 5, HandedOverDirtyReceivers { has_unlisted: true, age_ms: AGE_MS, ..dirty(&["bob"]) });
+    come(&mut node, 5, HandoverReceiversWithUnnotifiedOwners { has_unlisted: true, age_ms: AGE_MS, ..dirty(&["bob"]) });
     node.pass(1_000);
-    let unlisted = HandedOverDirtyReceivers { has_unlisted: true, age_ms: AGE_MS + 1_000, ..dirty(&[]) };
+    let unlisted = HandoverReceiversWithUnnotifiedOwners { has_unlisted: true, age_ms: AGE_MS + 1_000, ..dirty(&[]) };
     assert_eq!(move_on(&mut node, 6), (true, unlisted));
 }
 
@@ -63,7 +63,7 @@ fn receivers_who_were_not_listed_are_handed_on_as_such() {
 #[test]
 fn the_next_node_is_told_once_to_read_everything_and_hands_that_on_with_each_user() {
     let mut node = node_of_three(&[]);
-    let unlisted = HandedOverDirtyReceivers { has_unlisted: true, ..dirty(&[]) };
+    let unlisted = HandoverReceiversWithUnnotifiedOwners { has_unlisted: true, ..dirty(&[]) };
     for epoch in [5, 7] {
         come(&mut node, epoch, unlisted.clone());
         assert_eq!(move_on(&mut node, epoch + 1), (true, unlisted.clone()), "she has been on node 2 since");
@@ -74,11 +74,11 @@ fn the_next_node_is_told_once_to_read_everything_and_hands_that_on_with_each_use
 #[test]
 fn receivers_who_were_listed_are_handed_on_with_their_age() {
     let mut node = node_of_three(&[]);
-    come(&mut node, 5, HandedOverDirtyReceivers { age_ms: AGE_MS, ..dirty(&["bob", "cid"]) });
+    come(&mut node, 5, HandoverReceiversWithUnnotifiedOwners { age_ms: AGE_MS, ..dirty(&["bob", "cid"]) });
     node.pass(1_000);
     assert_eq!(
         move_on(&mut node, 6),
-        (false, HandedOverDirtyReceivers { age_ms: AGE_MS + 1_000, ..dirty(&["bob", "cid"]) })
+        (false, HandoverReceiversWithUnnotifiedOwners { age_ms: AGE_MS + 1_000, ..dirty(&["bob", "cid"]) })
     );
 }
 
@@ -95,7 +95,7 @@ fn receivers_who_are_here_are_not_handed_on() {
 fn after_a_time_their_owners_have_been_told() {
     for has_unlisted in [false, true] {
         let mut node = node_of_three(&[]);
-        come(&mut node, 5, HandedOverDirtyReceivers { has_unlisted, age_ms: AGE_MS, ..dirty(&["bob"]) });
+        come(&mut node, 5, HandoverReceiversWithUnnotifiedOwners { has_unlisted, age_ms: AGE_MS, ..dirty(&["bob"]) });
         node.pass(SETTLED_AFTER_MS - AGE_MS);
         assert_eq!(move_on(&mut node, 6), (false, dirty(&[])));
     }
@@ -107,7 +107,7 @@ fn after_a_time_their_owners_have_been_told() {
 fn listed_receivers_are_handed_on_for_longer_than_others() {
     for has_unlisted in [false, true] {
         let mut node = node_of_three(&[]);
-        come(&mut node, 5, HandedOverDirtyReceivers { has_unlisted, age_ms: AGE_MS, ..dirty(&["bob"]) });
+        come(&mut node, 5, HandoverReceiversWithUnnotifiedOwners { has_unlisted, age_ms: AGE_MS, ..dirty(&["bob"]) });
         node.pass(UNLISTED_SETTLED_AFTER_MS - AGE_MS);
         let (is_missed, on) = move_on(&mut node, 6);
         assert!(!is_missed && !on.has_unlisted);
@@ -118,7 +118,7 @@ fn listed_receivers_are_handed_on_for_longer_than_others() {
 #[test]
 fn receivers_who_become_dirty_here_are_handed_over_with_them() {
     let mut node = node_of_three(&[]);
-    let ann = come(&mut node, 5, HandedOverDirtyReceivers { age_ms: AGE_MS, ..dirty(&["bob"]) });
+    let ann = come(&mut node, 5, HandoverReceiversWithUnnotifiedOwners { age_ms: AGE_MS, ..dirty(&["bob"]) });
     node.say(ann, "ann", "m1", "cid");
     node.answer(save_of("m1"), JobOutcome::Failed);
     assert_eq!(move_on(&mut node, 6), (false, dirty(&["bob", "cid"])));
@@ -132,7 +132,10 @@ fn with_too_many_of_both_the_next_node_reads_everything() {
     let ann = come(&mut node, 5, dirty(&names));
     node.say(ann, "ann", "m1", "cid");
     node.answer(save_of("m1"), JobOutcome::Failed);
-    assert_eq!(move_on(&mut node, 6), (true, HandedOverDirtyReceivers { has_unlisted: true, ..dirty(&[]) }));
+    assert_eq!(
+        move_on(&mut node, 6),
+        (true, HandoverReceiversWithUnnotifiedOwners { has_unlisted: true, ..dirty(&[]) })
+    );
 }
 
 /// The bus is broken, so nobody confirms that they look, and each node hands all over again.
@@ -143,7 +146,7 @@ fn a_user_who_moves_all_the_time_costs_no_read_of_an_owner_and_no_record_about_r
     let names: Vec<String> = (0..2_048).map(|n| format!("friend{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     for n in 0..MOVES {
-        come(&mut node, 2 * n + 5, HandedOverDirtyReceivers { age_ms: n * AGE_MS, ..dirty(&names) });
+        come(&mut node, 2 * n + 5, HandoverReceiversWithUnnotifiedOwners { age_ms: n * AGE_MS, ..dirty(&names) });
         let owners =
             node.count(|job| matches!(job, Job::Cluster { job, .. } if matches!(**job, ClusterStoreJob::Owner)));
         assert_eq!(owners, 0, "reads of owners with one log-in");

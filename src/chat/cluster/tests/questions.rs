@@ -1,11 +1,13 @@
 //! An operator asks about a user who may be on another node.
 
 use super::*;
-use crate::chat::contract::{AdminRequest, AdminStoreJobOutcome, AdminTicket, RemoteUserReport, RemoteUserStatus};
+use crate::chat::contract::{
+    AdminRequestToCore, AdminStoreJobOutcome, AdminTicket, RemoteUserReport, RemoteUserStatus,
+};
 
 /// The operator asks about ann, who is not here and belongs to this life of a node, if to any.
 fn ask(node: &mut TestNode, at: Option<NodeIncarnation>) {
-    let request = AdminRequest::User { name: user("ann") };
+    let request = AdminRequestToCore::User { name: user("ann") };
     node.event(CoreInput::Admin { ticket: AdminTicket(7), request });
     let account = AdminStoreJobOutcome::Account { is_banned: false, seqs: Vec::new(), has_more: false };
     node.answer(|job| matches!(job, Job::Admin { .. }), JobOutcome::Admin(Box::new(account)));
@@ -23,7 +25,7 @@ fn question(node: &TestNode) -> Option<u64> {
 fn elsewhere(node: &TestNode) -> Option<Option<RemoteUserReport>> {
     match &node.told[..] {
         [] => None,
-        [AdminAnswer::User(report)] => Some(report.remote),
+        [AdminAnswerFromCore::User(report)] => Some(report.remote),
         other => panic!("{other:?}"),
     }
 }

@@ -5,11 +5,11 @@ use super::*;
 
 /// Releases Ann to node 3. Returns whether that node was told that it missed records, and the dirty
 /// receivers that it got.
-fn release_to_three(node: &mut TestNode) -> (bool, HandedOverDirtyReceivers) {
+fn release_to_three(node: &mut TestNode) -> (bool, HandoverReceiversWithUnnotifiedOwners) {
     release_one_to_three(node, "ann")
 }
 
-fn release_one_to_three(node: &mut TestNode, name: &str) -> (bool, HandedOverDirtyReceivers) {
+fn release_one_to_three(node: &mut TestNode, name: &str) -> (bool, HandoverReceiversWithUnnotifiedOwners) {
     node.event(CoreInput::TurnEnded);
     node.published.clear();
     let record = NodeMessage::Release { user: user(name), epoch: 1, claim: 7 };
@@ -172,7 +172,7 @@ fn with_too_many_dirty_receivers_the_other_node_reads_everything() {
     let [.., (_, NodeMessage::RecordsMissed), (_, NodeMessage::Released(released))] = &node.sent[..] else {
         panic!("{:?}", node.sent.last())
     };
-    assert_eq!(released.dirty, HandedOverDirtyReceivers { has_unlisted: true, ..dirty(&[]) });
+    assert_eq!(released.dirty, HandoverReceiversWithUnnotifiedOwners { has_unlisted: true, ..dirty(&[]) });
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn after_a_link_gave_up_records_every_release_has_unlisted_receivers_until_all_n
     give_up_link_to_two(&mut node, ann, &friends);
     node.event(CoreInput::TurnEnded);
     let to_two = node.published.split_off(0);
-    let unlisted = HandedOverDirtyReceivers { has_unlisted: true, ..dirty(&[]) };
+    let unlisted = HandoverReceiversWithUnnotifiedOwners { has_unlisted: true, ..dirty(&[]) };
     assert_eq!(release_one_to_three(&mut node, "wil"), (true, unlisted.clone()));
     assert_eq!(release_one_to_three(&mut node, "xia"), (false, unlisted.clone()), "node 3 was told before");
     confirm(&mut node, 3);
