@@ -9,7 +9,7 @@ use hongyan::protocol::envelope::{UnescapedContentBuffer, parse};
 use hongyan::protocol::field::{MessageId, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, write_reply};
-use hongyan::protocol::request::JsonContentForm;
+use hongyan::protocol::request::ContentAsStringOrObject;
 use hongyan::protocol::split::{JsonEnvelopeStreamItem, JsonEnvelopeStreamSplitter};
 use hongyan::protocol::ws::{WsItem, WsServerDecoder, begin_text, end_text};
 use std::hint::black_box;
@@ -82,7 +82,7 @@ fn write(criterion: &mut Criterion) {
     let mut out = Vec::with_capacity(FRAME_BYTES_MAX);
     for (name, text) in texts() {
         let push = push(&text);
-        for (form, word) in [(JsonContentForm::Text, "string"), (JsonContentForm::Object, "object")] {
+        for (form, word) in [(ContentAsStringOrObject::Text, "string"), (ContentAsStringOrObject::Object, "object")] {
             out.clear();
             write_push(&mut out, form, &push);
             group.throughput(Throughput::Bytes(out.len() as u64));
@@ -106,12 +106,12 @@ fn write(criterion: &mut Criterion) {
     }
     out.clear();
     let taken = Reply::Message { is_durable: true };
-    write_reply(&mut out, JsonContentForm::Text, "0000000001", &taken);
+    write_reply(&mut out, ContentAsStringOrObject::Text, "0000000001", &taken);
     group.throughput(Throughput::Bytes(out.len() as u64));
     group.bench_function("write MS", |bench| {
         bench.iter(|| {
             out.clear();
-            write_reply(&mut out, JsonContentForm::Text, black_box("0000000001"), &taken);
+            write_reply(&mut out, ContentAsStringOrObject::Text, black_box("0000000001"), &taken);
         });
     });
     group.finish();

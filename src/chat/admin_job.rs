@@ -84,7 +84,7 @@ pub enum AdminStoreJobOutcome {
     /// `FindPushes`: the pushes with the id.
     Found {
         /// In ascending order of `seq`.
-        pushes: Vec<StoredPushMetadata>,
+        pushes: Vec<StoredPushWithoutText>,
         /// The `after_seq` for the next job; `None`: there are no more rows.
         next: Option<u64>,
     },
@@ -105,7 +105,7 @@ pub enum AdminStoreJobOutcome {
 
 /// A push in the store, without its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredPushMetadata {
+pub struct StoredPushWithoutText {
     /// Its number.
     pub seq: u64,
     /// Its sender.

@@ -1,6 +1,6 @@
 //! The operator's requests that wait for a job.
 
-use super::contract::{AdminTicket, StoredPushMetadata};
+use super::contract::{AdminTicket, StoredPushWithoutText};
 use crate::protocol::field::UserName;
 use crate::protocol::push::Push;
 
@@ -22,7 +22,7 @@ pub(super) enum AdminJobPurpose {
         unsaved_seqs: Vec<u64>,
     },
     /// Looks for pushes under an id.
-    Find { ticket: AdminTicket, id: Box<str>, found: Vec<StoredPushMetadata> },
+    Find { ticket: AdminTicket, id: Box<str>, found: Vec<StoredPushWithoutText> },
     /// Bans the user, or lifts the ban.
     SetBanned { ticket: AdminTicket, is_banned: bool },
     /// Hashes their new password, or stores the hash.

@@ -5,7 +5,7 @@ use super::{PendingReplyDeadline, ServerCore};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{JsonContentForm, RequestType};
+use crate::protocol::request::{ContentAsStringOrObject, RequestType};
 
 /// The error that follows a request's own answer: a code, and a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +75,13 @@ pub(super) fn pauses_input(request_type: RequestType) -> bool {
 #[derive(Debug)]
 pub(super) struct RequestAwaitingJob {
     pub(super) conn: ConnId,
-    pub(super) form: JsonContentForm,
+    pub(super) form: ContentAsStringOrObject,
     pub(super) id: ReplyId,
     pub(super) request_type: RequestType,
 }
 
 /// Where an answer goes: the connection, the form of CONTENT, and the id to name.
-pub(super) type ReplyTo = (ConnId, JsonContentForm, ReplyId);
+pub(super) type ReplyTo = (ConnId, ContentAsStringOrObject, ReplyId);
 
 /// The owned form of a request's id, which is borrowed from the read buffer.
 pub(super) fn id_text(id: &str) -> ReplyId {
@@ -100,7 +100,7 @@ impl ServerCore {
     pub(super) fn reply(
         &self,
         conn: ConnId,
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         id: ReplyId,
         reply: Reply,
         out: &mut Vec<CoreAction>,
@@ -293,7 +293,7 @@ impl ServerCore {
         cause: CoreCloseCause,
         out: &mut Vec<CoreAction>,
     ) {
-        let form = self.sessions.get(conn).map_or(JsonContentForm::Text, |session| session.form);
+        let form = self.sessions.get(conn).map_or(ContentAsStringOrObject::Text, |session| session.form);
         let ErrorReply(code, explanation) = fault;
         self.reply(conn, form, ReplyId::Empty, Reply::Error { code, explanation }, out);
         self.close(conn, cause, out);

@@ -13,7 +13,7 @@ pub use super::admin_contract::{
     AdminAnswerFromCore, AdminPushStatusReport, AdminReportPushState, AdminRequestToCore, AdminTicket,
     AdminUserStatusReport, OnlineUserInfo, RemoteUserReport, RemoteUserStatus,
 };
-pub use super::admin_job::{AdminStoreJob, AdminStoreJobOutcome, StoredPushMetadata};
+pub use super::admin_job::{AdminStoreJob, AdminStoreJobOutcome, StoredPushWithoutText};
 pub use super::close_cause::CoreCloseCause;
 pub use super::cluster::contract::{
     BATCH_BYTES_MAX, BusFrame, BusRecord, ClusterCounters, ClusterGauges, ClusterStoreJob, ClusterStoreJobOutcome,
@@ -32,7 +32,7 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::protocol::push::Push;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{BadInput, ClientRequest, Credential, JsonContentForm};
+use crate::protocol::request::{BadInput, ClientRequest, ContentAsStringOrObject, Credential};
 
 pub use super::rules::{CoreSettings, EmailVisibility};
 
@@ -167,7 +167,7 @@ pub enum CoreAction {
         /// To this connection.
         conn: ConnId,
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// The request's id.
         id: ReplyId,
         /// Its content.
@@ -179,7 +179,7 @@ pub enum CoreAction {
         /// To this connection.
         conn: ConnId,
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// The request's id, which both frames name.
         id: ReplyId,
         /// The request's own answer.
@@ -194,7 +194,7 @@ pub enum CoreAction {
         /// To this connection.
         conn: ConnId,
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// The push.
         push: Push,
     },
@@ -203,7 +203,7 @@ pub enum CoreAction {
         /// To this connection.
         conn: ConnId,
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// The friend.
         user: UserName,
         /// They are online.

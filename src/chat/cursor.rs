@@ -19,7 +19,7 @@ use super::mailbox::{Mailbox, MailboxDeliveryRef};
 use super::sparse_queue::{SparseQueue, SparseQueueEntry, SparseQueuePosition};
 use super::wheel::TimerId;
 use crate::protocol::field::UserName;
-use crate::protocol::request::JsonContentForm;
+use crate::protocol::request::ContentAsStringOrObject;
 use deferred::SameIdDeferredPushes;
 
 mod deferred;
@@ -61,7 +61,7 @@ impl SparseQueueEntry for LastSending {
 /// How much may be outstanding, and the form in which its size is measured.
 pub(super) struct SendWindowLimits<'a> {
     pub(super) receiver: &'a UserName,
-    pub(super) form: JsonContentForm,
+    pub(super) form: ContentAsStringOrObject,
     pub(super) count_max: usize,
     pub(super) bytes_max: usize,
 }

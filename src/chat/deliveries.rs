@@ -6,7 +6,7 @@ use super::contract::ConnId;
 use super::ids::{DeliveryRef, UserSlot};
 use crate::protocol::field::UserName;
 use crate::protocol::push::{Push, PushBody};
-use crate::protocol::request::JsonContentForm;
+use crate::protocol::request::ContentAsStringOrObject;
 #[cfg(test)]
 use crate::protocol::{
     field::{MessageId, UserNameRef},
@@ -43,7 +43,7 @@ pub(super) enum DeliverySaveState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MessageReplyWaiter {
     pub(super) conn: ConnId,
-    pub(super) form: JsonContentForm,
+    pub(super) form: ContentAsStringOrObject,
     /// When to stop waiting.
     pub(super) due_ms: u64,
 }
@@ -297,7 +297,7 @@ mod tests {
         let names = ["ann", "carol"].map(|name| UserName::new(name).unwrap());
         let waiter = MessageReplyWaiter {
             conn: ConnId { slot: 0, generation: 0 },
-            form: JsonContentForm::Object,
+            form: ContentAsStringOrObject::Object,
             due_ms: 10_000,
         };
         let mut deliveries = DeliveryTable::new([1, 2]);
@@ -315,7 +315,7 @@ mod tests {
             let push = deliveries.get(delivery).unwrap().push_to(name);
             assert_eq!(push.content().as_ptr(), shared, "no text was copied");
             let mut frame = Vec::new();
-            write_push(&mut frame, JsonContentForm::Object, &push);
+            write_push(&mut frame, ContentAsStringOrObject::Object, &push);
             let frame = String::from_utf8(frame).unwrap();
             assert!(frame.contains(&format!(r#""receiver":"{name}","time":"#)), "{frame}");
             assert!(

@@ -321,7 +321,7 @@ mod tests {
 
     /// A step in the reading of a user's friends.
     #[derive(Clone, Copy, Debug)]
-    enum FriendsStep {
+    enum FriendsReadStep {
         Begin,
         Asked,
         Read,
@@ -329,13 +329,13 @@ mod tests {
         End,
     }
 
-    use FriendsStep::{Asked, Begin, End, NotRead, Read};
+    use FriendsReadStep::{Asked, Begin, End, NotRead, Read};
 
     #[test]
     fn it_is_read_until_nothing_came_into_doubt_meanwhile() {
         // Each step, whether the caller must retain or release the user, and whether the user's
         // friends must be requested afterwards.
-        let scripts: &[&[(FriendsStep, bool, bool)]] = &[
+        let scripts: &[&[(FriendsReadStep, bool, bool)]] = &[
             &[(Begin, true, true), (Asked, false, false), (Read, true, false), (Begin, true, true)],
             &[(Begin, true, true), (Begin, false, true), (Asked, false, false), (Read, true, false)],
             &[(Begin, true, true), (Asked, false, false), (NotRead, false, true), (End, true, false)],

@@ -20,7 +20,7 @@ use super::{DeliveryRef, ServerCore};
 use crate::protocol::field::{MessageId, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{FriendVerb, JsonContentForm, RequestType};
+use crate::protocol::request::{ContentAsStringOrObject, FriendVerb, RequestType};
 
 /// The connection of no client.
 const NOBODY: ConnId = ConnId { slot: u32::MAX, generation: u32::MAX };
@@ -41,7 +41,7 @@ impl ServerCore {
     #[inline(never)]
     pub(super) fn friend(
         &mut self,
-        (conn, form, me): (ConnId, JsonContentForm, UserSlot),
+        (conn, form, me): (ConnId, ContentAsStringOrObject, UserSlot),
         fields: FriendRequestFields<'_>,
         out: &mut Vec<CoreAction>,
     ) {
@@ -93,7 +93,7 @@ impl ServerCore {
         let (me, other) = (self.users.retain_by_name(me), self.users.retain_by_name(other));
         let (id, verb) = (ReplyId::Empty, RequestType::Friend);
         let request = self.await_answer(
-            RequestAwaitingJob { conn: NOBODY, form: JsonContentForm::Text, id, request_type: verb },
+            RequestAwaitingJob { conn: NOBODY, form: ContentAsStringOrObject::Text, id, request_type: verb },
             out,
         );
         let (verb, id, content) = (PairVerb::Delete, "".into(), "".into());

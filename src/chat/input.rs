@@ -8,7 +8,7 @@ use super::throttle::RateLimit;
 use super::{CoreTimer, ServerCore};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::field::UserName;
-use crate::protocol::request::{BadInput, ClientRequest, JsonContentForm, RequestType};
+use crate::protocol::request::{BadInput, ClientRequest, ContentAsStringOrObject, RequestType};
 
 impl ServerCore {
     /// Reads the memory that input of this connection will need, so that it is in the cache. The
@@ -318,7 +318,7 @@ fn stated_name_in(request: &ClientRequest<'_>) -> Option<UserName> {
 }
 
 /// The form of CONTENT of a request, if it sets the form of its connection.
-fn form_of(request: &ClientRequest<'_>) -> Option<JsonContentForm> {
+fn form_of(request: &ClientRequest<'_>) -> Option<ContentAsStringOrObject> {
     match request {
         ClientRequest::SignUp { form, .. }
         | ClientRequest::Login { form, .. }
@@ -335,7 +335,7 @@ fn form_of(request: &ClientRequest<'_>) -> Option<JsonContentForm> {
 }
 
 /// The form of an error about this request; `None`: the connection's form.
-fn answer_form_of(request: &ClientRequest<'_>) -> Option<JsonContentForm> {
+fn answer_form_of(request: &ClientRequest<'_>) -> Option<ContentAsStringOrObject> {
     match request {
         ClientRequest::Token { form, .. } | ClientRequest::Account { form, .. } => Some(*form),
         other => form_of(other),

@@ -11,7 +11,7 @@ use crate::protocol::error::ErrorCode;
 use crate::protocol::field::{MessageId, UserNameRef};
 use crate::protocol::push::PushBody;
 use crate::protocol::reply::{Reply, ReplyId};
-use crate::protocol::request::{JsonContentForm, RequestType};
+use crate::protocol::request::{ContentAsStringOrObject, RequestType};
 
 /// The largest number of repetitions of one message that wait for its answer.
 const WAITERS_MAX: usize = 16;
@@ -36,7 +36,7 @@ pub(super) struct MessageFields<'a> {
 impl ServerCore {
     pub(super) fn message(
         &mut self,
-        (conn, form, user): (ConnId, JsonContentForm, UserSlot),
+        (conn, form, user): (ConnId, ContentAsStringOrObject, UserSlot),
         MessageFields { id, sender, receiver, content, escape_free }: MessageFields<'_>,
         out: &mut Vec<CoreAction>,
     ) {

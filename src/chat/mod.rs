@@ -76,7 +76,7 @@ use deliveries::DeliveryTable;
 use ids::{DeliveryRef, UserSlot};
 use job_tables::JobTicketTable;
 use jobs_in_flight::{JobInFlight, JobsInFlight};
-use save_delay::PushSaveDelayQueue;
+use save_delay::DelayedSaveQueue;
 use session::ConnectionSessions;
 use std::collections::HashMap;
 use users::Users;
@@ -179,7 +179,7 @@ pub struct ServerCore {
     /// The push hook's watches, if there is a push hook.
     push_hook: Option<Box<push_hook::UsersWatchedForPushHook>>,
     /// Pushes to online users that are saved unless they are acked in time.
-    save_delay: PushSaveDelayQueue,
+    save_delay: DelayedSaveQueue,
     /// The deadlines of requests to be answered.
     answer_deadlines: PendingReplyDeadlines,
     /// After a pause of the process: input that had arrived by this time must be handed in before
@@ -239,7 +239,7 @@ impl ServerCore {
             to_save: Vec::new(),
             dedup_bytes: 0,
             wheel: TimerWheel::new(),
-            save_delay: PushSaveDelayQueue::default(),
+            save_delay: DelayedSaveQueue::default(),
             answer_deadlines: PendingReplyDeadlines::default(),
             input_awaited_until_ms: 0,
             totals: contract::MessageTotals::default(),

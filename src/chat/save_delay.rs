@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 /// Pushes to online users, each with the time at which it is saved unless it is acked. The delay is
 /// the same for all, so they are always in order.
 #[derive(Debug, Default)]
-pub(super) struct PushSaveDelayQueue {
+pub(super) struct DelayedSaveQueue {
     queue: VecDeque<(u64, DeliveryRef)>,
 }
 
-impl PushSaveDelayQueue {
+impl DelayedSaveQueue {
     /// Appends a push that is saved at this time unless it is acked before. Entries that are acked
     /// or being saved already (`is_unsaved` says which are not) are removed from the front, so that
     /// the queue does not grow with them.
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn each_push_is_taken_once_when_its_delay_is_over() {
-        let mut delays = PushSaveDelayQueue::default();
+        let mut delays = DelayedSaveQueue::default();
         delays.push(100, delivery(1), |_| true);
         delays.push(150, delivery(2), |_| true);
         assert_eq!((delays.first_ms(), delays.pop_due(99)), (Some(100), None));
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn acked_pushes_leave_the_front_when_others_come() {
-        let mut delays = PushSaveDelayQueue::default();
+        let mut delays = DelayedSaveQueue::default();
         for seq in 0..10_000 {
             delays.push(seq, delivery(seq), |delivery| delivery.seq == seq);
             assert_eq!(delays.iter().collect::<Vec<_>>(), [delivery(seq)]);
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn another_delay_holds_for_pushes_that_wait_and_keeps_their_order() {
-        let mut delays = PushSaveDelayQueue::default();
+        let mut delays = DelayedSaveQueue::default();
         for (due_ms, seq) in [(1_000, 1), (1_500, 2)] {
             delays.push(due_ms, delivery(seq), |_| true);
         }

@@ -3,7 +3,7 @@
 
 use super::contract::{AddressKey, ConnId, CoreSettings};
 use super::ids::UserSlot;
-use crate::protocol::request::JsonContentForm;
+use crate::protocol::request::ContentAsStringOrObject;
 use std::collections::BTreeMap;
 
 /// No slot: the end of a list.
@@ -18,9 +18,9 @@ pub(super) struct ConnectionSession {
     /// When it was last active, by the mono clock.
     pub(super) last_active_ms: u64,
     /// The form of its last 1, 2, 4, 5 or 6.
-    pub(super) form: JsonContentForm,
+    pub(super) form: ContentAsStringOrObject,
     /// The form of its log-in.
-    pub(super) push_form: JsonContentForm,
+    pub(super) push_form: ContentAsStringOrObject,
     /// Earlier output is not written yet.
     pub(super) is_output_blocked: bool,
     /// A sign-up or log-in is being worked on; the shell pauses its input.
@@ -104,8 +104,8 @@ impl ConnectionSessions {
             generation: conn.generation,
             user: None,
             last_active_ms: now_ms,
-            form: JsonContentForm::Text,
-            push_form: JsonContentForm::Text,
+            form: ContentAsStringOrObject::Text,
+            push_form: ContentAsStringOrObject::Text,
             is_output_blocked: false,
             is_input_paused: false,
             unanswered: 0,

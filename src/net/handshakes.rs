@@ -18,7 +18,7 @@ use crate::chat::contract::ConnId;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::http::{self, ClientPortHttpRefusal};
 use crate::protocol::reply::{Reply, write_reply};
-use crate::protocol::request::JsonContentForm;
+use crate::protocol::request::ContentAsStringOrObject;
 use std::sync::Arc;
 
 /// The cost of the first step of a handshake: key agreement and a signature. It is about right for
@@ -179,7 +179,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             self.answer(id, |out| http::write_refusal(out, ClientPortHttpRefusal::TlsOnly, no_body));
         } else {
             let reply = Reply::Error { code: ErrorCode::Forbidden, explanation: TLS_ONLY };
-            self.write(id, true, |out| write_reply(out, JsonContentForm::Text, "", &reply));
+            self.write(id, true, |out| write_reply(out, ContentAsStringOrObject::Text, "", &reply));
         }
         self.close(id, CloseCause::PlainRefused);
     }

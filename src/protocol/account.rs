@@ -153,7 +153,7 @@ pub struct RosterReplyWithPresence {
 mod tests {
     use super::*;
     use crate::protocol::reply::{Reply, write_reply};
-    use crate::protocol::request::JsonContentForm;
+    use crate::protocol::request::ContentAsStringOrObject;
 
     #[test]
     fn the_largest_roster_fits_a_frame_of_a_mebibyte_and_leaves_nobody_out_for_good() {
@@ -180,7 +180,7 @@ mod tests {
             assert!(!roster.friends.is_empty() && !roster.incoming.is_empty() && !roster.outgoing.is_empty());
             assert_eq!(roster.has_more, roster.friends.len() < 100);
             let online = vec![false; roster.friends.len()];
-            for form in [JsonContentForm::Text, JsonContentForm::Object] {
+            for form in [ContentAsStringOrObject::Text, ContentAsStringOrObject::Object] {
                 let (mut out, id) = (Vec::new(), "\u{1}".repeat(128));
                 let shown = RosterReplyWithPresence { roster: roster.clone(), online: online.clone() };
                 write_reply(&mut out, form, &id, &Reply::Roster(Box::new(shown)));

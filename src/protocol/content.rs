@@ -7,7 +7,9 @@ use super::field::{
     SHORT_TEXT_BYTES_MAX, Secret, UserNameRef,
 };
 use super::json_string::{LONE_SURROGATE, has_lone_surrogate, string};
-use super::request::{BadInput, ClientRequest, Credential, FriendVerb, JsonContentForm, RequestType, ResumeTokenVerb};
+use super::request::{
+    BadInput, ClientRequest, ContentAsStringOrObject, Credential, FriendVerb, RequestType, ResumeTokenVerb,
+};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -92,7 +94,7 @@ impl<'a> UnparsedContentFields<'a> {
 
 fn bad_input(
     request_type: RequestType,
-    form: Option<JsonContentForm>,
+    form: Option<ContentAsStringOrObject>,
     id: &str,
     explanation: BadFieldExplanation,
 ) -> BadInput {
@@ -102,17 +104,17 @@ fn bad_input(
 /// The values of CONTENT, or the fault of CONTENT as a whole.
 fn values<'a>(
     request_type: RequestType,
-    form: Option<JsonContentForm>,
+    form: Option<ContentAsStringOrObject>,
     text: &'a str,
     keys: &'static [&'static str],
-) -> Result<(JsonContentForm, UnparsedContentFields<'a>), BadInput> {
+) -> Result<(ContentAsStringOrObject, UnparsedContentFields<'a>), BadInput> {
     let Some(form) = form else {
         return Err(bad_input(request_type, None, "", "CONTENT must be an object, or a string that holds one"));
     };
     let values = UnparsedContentFields::read(text, keys);
     // In the object form this was checked with the envelope. In a key it is a parse error, which is
     // distinguished from invalid JSON.
-    if form == JsonContentForm::Text
+    if form == ContentAsStringOrObject::Text
         && has_lone_surrogate(text)
         && (values.is_some() || serde_json::from_str::<IgnoredAny>(text).is_ok())
     {
@@ -160,7 +162,7 @@ const PUBLIC_KEY: BadFieldExplanation = "rsaPublicKey must be a string of at mos
 /// TYPE 1 and 2, and the TYPEs that are words.
 pub(super) fn with_mid<'a>(
     request_type: RequestType,
-    form: Option<JsonContentForm>,
+    form: Option<ContentAsStringOrObject>,
     text: &'a str,
     mid: Option<MessageId<'a>>,
 ) -> Result<ClientRequest<'a>, BadInput> {
@@ -234,7 +236,7 @@ fn token(values: &UnparsedContentFields<'_>) -> Result<ResumeTokenVerb, BadField
 /// TYPE 4, 5 and 6.
 pub(super) fn without_mid<'a>(
     request_type: RequestType,
-    form: Option<JsonContentForm>,
+    form: Option<ContentAsStringOrObject>,
     text: &'a str,
 ) -> Result<ClientRequest<'a>, BadInput> {
     let keys = match request_type {
@@ -275,7 +277,7 @@ fn message_fields<'a>(
 
 fn message<'a>(
     values: &UnparsedContentFields<'a>,
-    form: JsonContentForm,
+    form: ContentAsStringOrObject,
 ) -> Result<ClientRequest<'a>, BadFieldExplanation> {
     let (id, sender, receiver, content) = message_fields(values)?;
     let escape_free = [id.as_str(), sender.as_str(), receiver.as_str(), &content].into_iter().all(is_escape_free);
@@ -284,7 +286,7 @@ fn message<'a>(
 
 fn ack<'a>(
     values: &UnparsedContentFields<'a>,
-    form: JsonContentForm,
+    form: ContentAsStringOrObject,
 ) -> Result<ClientRequest<'a>, BadFieldExplanation> {
     let id = MessageId::new(values.text(0, "CONTENT lacks the key MessageId", "MessageId must be a string")?)
         .map_err(|_| "MessageId must have 1 to 128 bytes")?;
@@ -293,7 +295,7 @@ fn ack<'a>(
 
 fn friend<'a>(
     values: &UnparsedContentFields<'a>,
-    form: JsonContentForm,
+    form: ContentAsStringOrObject,
 ) -> Result<ClientRequest<'a>, BadFieldExplanation> {
     let (id, sender, receiver, content) = message_fields(values)?;
     let raw = values.raw[4].ok_or("CONTENT lacks the key type")?;

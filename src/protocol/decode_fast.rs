@@ -8,7 +8,7 @@
 
 use super::escape_free::escape_free_length;
 use super::field::{MessageId, UserNameRef};
-use super::request::{ClientRequest, JsonContentForm};
+use super::request::{ClientRequest, ContentAsStringOrObject};
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -201,23 +201,23 @@ impl RequestEnvelopeJsonCursor<'_> {
     }
 
     /// The value of CONTENT: its keys are read before the TYPE is known.
-    fn content(&mut self, whole: &[u8], inner: &mut MessageJsonValueSpans) -> Option<JsonContentForm> {
+    fn content(&mut self, whole: &[u8], inner: &mut MessageJsonValueSpans) -> Option<ContentAsStringOrObject> {
         if self.peek::<false>()? == b'{' {
             self.inner::<false>(whole, inner)?;
-            return Some(JsonContentForm::Object);
+            return Some(ContentAsStringOrObject::Object);
         }
         self.quote::<false>()?;
         self.inner::<true>(whole, inner)?;
         self.peek::<true>()?;
         self.quote::<false>()?;
-        Some(JsonContentForm::Text)
+        Some(ContentAsStringOrObject::Text)
     }
 }
 
 /// The places of all values in an envelope of the usual kind.
 struct RequestEnvelopeValueSpans {
     kind: JsonStringSpan,
-    form: JsonContentForm,
+    form: ContentAsStringOrObject,
     inner: MessageJsonValueSpans,
     length: usize,
 }

@@ -2,7 +2,7 @@
 
 use super::escape::{escape, number};
 use super::push::{Push, PushKind};
-use super::request::JsonContentForm;
+use super::request::ContentAsStringOrObject;
 
 /// The frame template: the fixed parts between the texts of these two frames.
 struct JsonFrameTemplate {
@@ -55,10 +55,10 @@ const OBJECT: JsonFrameTemplate = JsonFrameTemplate {
 const BETWEEN_BYTES: usize = 160;
 
 /// Appends the answer to a message.
-pub(super) fn write_message_answer(out: &mut Vec<u8>, form: JsonContentForm, id: &str, taken: bool) {
+pub(super) fn write_message_answer(out: &mut Vec<u8>, form: ContentAsStringOrObject, id: &str, taken: bool) {
     match form {
-        JsonContentForm::Text => write_message_answer_as(&TEXT, out, id, taken),
-        JsonContentForm::Object => write_message_answer_as(&OBJECT, out, id, taken),
+        ContentAsStringOrObject::Text => write_message_answer_as(&TEXT, out, id, taken),
+        ContentAsStringOrObject::Object => write_message_answer_as(&OBJECT, out, id, taken),
     }
 }
 
@@ -71,10 +71,10 @@ fn write_message_answer_as(template: &'static JsonFrameTemplate, out: &mut Vec<u
 }
 
 /// Appends one push frame (TYPE 4 or 6) to `out`, without a line end.
-pub fn write_push(out: &mut Vec<u8>, form: JsonContentForm, push: &Push) {
+pub fn write_push(out: &mut Vec<u8>, form: ContentAsStringOrObject, push: &Push) {
     match form {
-        JsonContentForm::Text => write_push_as(&TEXT, out, push),
-        JsonContentForm::Object => write_push_as(&OBJECT, out, push),
+        ContentAsStringOrObject::Text => write_push_as(&TEXT, out, push),
+        ContentAsStringOrObject::Object => write_push_as(&OBJECT, out, push),
     }
 }
 
@@ -126,13 +126,13 @@ mod tests {
             Push::new(7, 1_652_791_027_673, kind, &MessageId::new(id).unwrap(), &sender, &receiver, "tianjia")
         };
         let mut out = Vec::new();
-        write_push(&mut out, JsonContentForm::Text, &push(PushKind::FriendRequest));
+        write_push(&mut out, ContentAsStringOrObject::Text, &push(PushKind::FriendRequest));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"CONTENT":"{\"messageId\":\"friendsrequest001\",\"sender\":\"zhiyong313\",\"receiver\":\"vincent313\",\"time\":\"1652791027673\",\"content\":\"tianjia\",\"type\":\"1\"}","TYPE":"6"}"#
         );
         let mut out = Vec::new();
-        write_push(&mut out, JsonContentForm::Object, &push(PushKind::Message));
+        write_push(&mut out, ContentAsStringOrObject::Object, &push(PushKind::Message));
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"CONTENT":{"messageId":"friendsrequest001","sender":"zhiyong313","receiver":"vincent313","time":"1652791027673","content":"tianjia"},"TYPE":"4"}"#
@@ -148,7 +148,7 @@ mod tests {
             let (sender, receiver) = (UserNameRef::new("zhi\"yong").unwrap(), UserNameRef::new("vincent").unwrap());
             let push =
                 Push::new(7, 1_652_791_027_673, kind, &MessageId::new("id").unwrap(), &sender, &receiver, content);
-            for form in [JsonContentForm::Text, JsonContentForm::Object] {
+            for form in [ContentAsStringOrObject::Text, ContentAsStringOrObject::Object] {
                 let mut out = Vec::new();
                 write_push(&mut out, form, &push);
                 let known = push.written_bytes(form);
@@ -175,8 +175,9 @@ mod tests {
                 write_push(&mut out, form, &push);
                 serde_json::from_slice::<Value>(&out).unwrap()["CONTENT"].take()
             };
-            let as_text = serde_json::from_str::<Value>(written(JsonContentForm::Text).as_str().unwrap()).unwrap();
-            for inner in [as_text, written(JsonContentForm::Object)] {
+            let as_text =
+                serde_json::from_str::<Value>(written(ContentAsStringOrObject::Text).as_str().unwrap()).unwrap();
+            for inner in [as_text, written(ContentAsStringOrObject::Object)] {
                 let found =
                     ["messageId", "sender", "receiver", "content"].map(|key| inner[key].as_str().unwrap().to_owned());
                 assert_eq!(found, texts);

@@ -8,7 +8,7 @@ use super::decode_fast;
 use super::error::ErrorCode;
 use super::field::MessageId;
 use super::json_string::{LONE_SURROGATE, has_lone_surrogate, string, unescape};
-use super::request::{BadInput, ClientRequest, JsonContentForm, RequestType};
+use super::request::{BadInput, ClientRequest, ContentAsStringOrObject, RequestType};
 use super::split::{self, DEPTH_MAX};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -218,19 +218,19 @@ pub fn parse_any<'a>(text: &'a str, scratch: &'a mut UnescapedContentBuffer) -> 
 fn read_content_form<'a>(
     raw: Option<&'a str>,
     scratch: &'a mut UnescapedContentBuffer,
-) -> (Option<JsonContentForm>, &'a str) {
+) -> (Option<ContentAsStringOrObject>, &'a str) {
     let Some(raw) = raw else {
         return (None, "");
     };
     match raw.as_bytes().first() {
-        Some(b'{') => (Some(JsonContentForm::Object), raw),
+        Some(b'{') => (Some(ContentAsStringOrObject::Object), raw),
         Some(b'"') => {
             scratch.text.clear();
             if scratch.text.capacity() > SCRATCH_KEPT_BYTES {
                 scratch.text.shrink_to(SCRATCH_KEPT_BYTES);
             }
             unescape(&raw[1..raw.len() - 1], &mut scratch.text);
-            (Some(JsonContentForm::Text), &scratch.text)
+            (Some(ContentAsStringOrObject::Text), &scratch.text)
         }
         _ => (None, raw),
     }

@@ -7,7 +7,7 @@
 use super::escape::escaped_bytes;
 use super::escape_free::is_escape_free;
 use super::field::{MessageId, UserName, UserNameRef};
-use super::request::JsonContentForm;
+use super::request::ContentAsStringOrObject;
 use std::cell::RefCell;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -198,11 +198,11 @@ impl PushBody {
     /// The written size of a push with this body to `receiver`, in bytes, without the digits of its
     /// time. The texts are scanned only if something in them is escaped.
     #[must_use]
-    pub fn written_bytes_to(&self, receiver: &UserName, form: JsonContentForm) -> usize {
+    pub fn written_bytes_to(&self, receiver: &UserName, form: ContentAsStringOrObject) -> usize {
         // Quotes inside a string are escaped, too.
         let (between, levels) = match form {
-            JsonContentForm::Text => (TEXT_BETWEEN_BYTES, 2),
-            JsonContentForm::Object => (OBJECT_BETWEEN_BYTES, 1),
+            ContentAsStringOrObject::Text => (TEXT_BETWEEN_BYTES, 2),
+            ContentAsStringOrObject::Object => (OBJECT_BETWEEN_BYTES, 1),
         };
         let of = |text: &str, escape_free| if escape_free { text.len() } else { escaped_bytes(text, levels) };
         let receiver = receiver.as_str();
@@ -246,7 +246,7 @@ impl Push {
 
     /// The written size in bytes, without the digits of its time.
     #[must_use]
-    pub fn written_bytes(&self, form: JsonContentForm) -> usize {
+    pub fn written_bytes(&self, form: ContentAsStringOrObject) -> usize {
         self.body.written_bytes_to(&self.receiver, form)
     }
 

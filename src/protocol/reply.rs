@@ -9,7 +9,7 @@ use super::error::ErrorCode;
 use super::escape::{escape, number, quote};
 use super::field::{Profile, Secret, UserName};
 use super::push::PushBody;
-use super::request::JsonContentForm;
+use super::request::ContentAsStringOrObject;
 
 mod account;
 pub use account::write_presence;
@@ -93,16 +93,16 @@ pub enum Reply {
 }
 
 /// Writes one frame, and tracks in how many strings the present text is nested.
-struct JsonReplyWriter<'a> {
+struct ClientReplyWriter<'a> {
     out: &'a mut Vec<u8>,
     /// The number of strings around the text that is being written.
     depth: u32,
     text: bool,
 }
 
-impl<'a> JsonReplyWriter<'a> {
-    fn begin(out: &'a mut Vec<u8>, form: JsonContentForm) -> Self {
-        let text = form == JsonContentForm::Text;
+impl<'a> ClientReplyWriter<'a> {
+    fn begin(out: &'a mut Vec<u8>, form: ContentAsStringOrObject) -> Self {
+        let text = form == ContentAsStringOrObject::Text;
         out.extend_from_slice(if text { b"{\"CONTENT\":\"{" } else { b"{\"CONTENT\":{" });
         Self { out, depth: u32::from(text), text }
     }
@@ -171,7 +171,7 @@ impl<'a> JsonReplyWriter<'a> {
     }
 }
 
-fn write_profile(frame: &mut JsonReplyWriter<'_>, profile: &Profile) {
+fn write_profile(frame: &mut ClientReplyWriter<'_>, profile: &Profile) {
     let fields = [
         ("userName", profile.user_name.as_str()),
         ("emailAddress", &profile.email_address),
@@ -192,11 +192,11 @@ fn write_profile(frame: &mut JsonReplyWriter<'_>, profile: &Profile) {
 }
 
 /// Appends one reply frame to `out`, without a line end.
-pub fn write_reply(out: &mut Vec<u8>, form: JsonContentForm, id: &str, reply: &Reply) {
+pub fn write_reply(out: &mut Vec<u8>, form: ContentAsStringOrObject, id: &str, reply: &Reply) {
     if let Reply::Message { is_durable } = reply {
         return write_message_answer(out, form, id, *is_durable);
     }
-    let mut frame = JsonReplyWriter::begin(out, form);
+    let mut frame = ClientReplyWriter::begin(out, form);
     frame.string("MessageId", id);
     frame.comma();
     let kind = match reply {
@@ -251,7 +251,7 @@ mod tests {
     use crate::protocol::field::UserName;
     use serde_json::{Value, json};
 
-    fn written(form: JsonContentForm, id: &str, reply: &Reply) -> String {
+    fn written(form: ContentAsStringOrObject, id: &str, reply: &Reply) -> String {
         let mut out = Vec::new();
         write_reply(&mut out, form, id, reply);
         String::from_utf8(out).unwrap()
@@ -272,27 +272,27 @@ mod tests {
     #[test]
     fn replies_are_those_of_the_protocol_page() {
         assert_eq!(
-            written(JsonContentForm::Text, "signupmessageID001", &Reply::SignUp { done: true }),
+            written(ContentAsStringOrObject::Text, "signupmessageID001", &Reply::SignUp { done: true }),
             r#"{"CONTENT":"{\"MessageId\":\"signupmessageID001\",\"Content\":\"SS\"}","TYPE":"RE_SIGNUP"}"#
         );
         assert_eq!(
-            written(JsonContentForm::Object, "loginmessage0001", &Reply::Login { done: false }),
+            written(ContentAsStringOrObject::Object, "loginmessage0001", &Reply::Login { done: false }),
             r#"{"CONTENT":{"MessageId":"loginmessage0001","Content":"LF"},"TYPE":"RE_SIGNUP"}"#
         );
         assert_eq!(
-            written(JsonContentForm::Text, "getuserinfo0010001", &Reply::Profile(profile("cooking man"))),
+            written(ContentAsStringOrObject::Text, "getuserinfo0010001", &Reply::Profile(profile("cooking man"))),
             r#"{"CONTENT":"{\"MessageId\":\"getuserinfo0010001\",\"Content\":\"{\\\"userName\\\":\\\"vincent313\\\",\\\"emailAddress\\\":\\\"v@example.com\\\",\\\"nickName\\\":\\\"zhiyong\\\",\\\"profilePicture\\\":\\\"personalfilepicture.com/link\\\",\\\"location\\\":\\\"longyan\\\",\\\"personalDescription\\\":\\\"cooking man\\\",\\\"rsaPublicKey\\\":\\\"24sdfqwrwer\\\"}\"}","TYPE":"RE_GETUSER_SUC"}"#
         );
         assert_eq!(
             written(
-                JsonContentForm::Text,
+                ContentAsStringOrObject::Text,
                 "",
                 &Reply::Error { code: ErrorCode::BadJson, explanation: "not a JSON \"object\"" }
             ),
             r#"{"CONTENT":"{\"MessageId\":\"\",\"Content\":\"BAD_JSON: not a JSON \\\"object\\\"\"}","TYPE":"RE_ERROR"}"#
         );
         assert_eq!(
-            written(JsonContentForm::Object, "h", &Reply::Heartbeat { time_ms: 1_652_791_027_673 }),
+            written(ContentAsStringOrObject::Object, "h", &Reply::Heartbeat { time_ms: 1_652_791_027_673 }),
             r#"{"CONTENT":{"MessageId":"h","Content":"1652791027673"},"TYPE":"RE_HEARTBEAT"}"#
         );
     }
@@ -313,8 +313,8 @@ mod tests {
                 });
             }
             let inner = json!({"MessageId": text, "Content": "MS"});
-            let as_text = written(JsonContentForm::Text, &text, &Reply::Message { is_durable: true });
-            let as_object = written(JsonContentForm::Object, &text, &Reply::Message { is_durable: true });
+            let as_text = written(ContentAsStringOrObject::Text, &text, &Reply::Message { is_durable: true });
+            let as_object = written(ContentAsStringOrObject::Object, &text, &Reply::Message { is_durable: true });
             // serde_json keeps its keys sorted here, so the frames are compared by what they mean,
             // the escapes by the letter.
             let outer: Value = serde_json::from_str(&as_text).unwrap();
@@ -324,7 +324,7 @@ mod tests {
             let twice = serde_json::to_string(&once).unwrap();
             assert!(as_object.contains(&once), "round {round}");
             assert!(as_text.contains(&twice[1..twice.len() - 1]), "round {round}");
-            let deep = written(JsonContentForm::Text, "x", &Reply::Profile(profile(&text)));
+            let deep = written(ContentAsStringOrObject::Text, "x", &Reply::Profile(profile(&text)));
             let outer: Value = serde_json::from_str(&deep).unwrap();
             let middle: Value = serde_json::from_str(outer["CONTENT"].as_str().unwrap()).unwrap();
             let inner: Value = serde_json::from_str(middle["Content"].as_str().unwrap()).unwrap();

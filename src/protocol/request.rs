@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// The form of CONTENT: a JSON text inside a string, or a plain object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum JsonContentForm {
+pub enum ContentAsStringOrObject {
     /// `"CONTENT":"{\"MessageId\":…}"`, the form of older clients, and of a connection that has not
     /// shown its form.
     #[default]
@@ -98,7 +98,7 @@ pub enum ClientRequest<'a> {
         /// The request's id.
         mid: Option<MessageId<'a>>,
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// Everything but the password. Boxed: sign-ups are rare and this is large.
         profile: Box<Profile>,
         /// The client's own hash of the password: to the server it is the password.
@@ -109,7 +109,7 @@ pub enum ClientRequest<'a> {
         /// The request's id.
         mid: Option<MessageId<'a>>,
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// The user to log in as.
         user: UserNameRef<'a>,
         /// The password, or what stands for it.
@@ -125,7 +125,7 @@ pub enum ClientRequest<'a> {
     /// TYPE 4.
     Message {
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// The client's id of the message.
         id: MessageId<'a>,
         /// The user who claims to send it.
@@ -141,7 +141,7 @@ pub enum ClientRequest<'a> {
     /// TYPE 5.
     Ack {
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// The id of the push that was received.
         id: MessageId<'a>,
         /// The sender of the push, if the client gave it.
@@ -150,7 +150,7 @@ pub enum ClientRequest<'a> {
     /// TYPE 6.
     Friend {
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// The client's id of the request.
         id: MessageId<'a>,
         /// The user who asked (or, in a delete, deletes).
@@ -167,7 +167,7 @@ pub enum ClientRequest<'a> {
         /// The request's id.
         mid: Option<MessageId<'a>>,
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// The operation.
         verb: ResumeTokenVerb,
     },
@@ -176,7 +176,7 @@ pub enum ClientRequest<'a> {
         /// The request's id.
         mid: Option<MessageId<'a>>,
         /// The form of CONTENT.
-        form: JsonContentForm,
+        form: ContentAsStringOrObject,
         /// The request itself.
         request: OwnAccountRequest<'a>,
     },
@@ -216,7 +216,7 @@ pub struct BadInput {
     /// Its TYPE, if it could be read: 1, 2 and 4 get their own answer before the error.
     pub request_type: Option<RequestType>,
     /// The form of its CONTENT, if it could be read: a string or an object, whatever its content.
-    pub form: Option<JsonContentForm>,
+    pub form: Option<ContentAsStringOrObject>,
     /// The id that the answer names, if it could be read and is within its bounds; else empty. The
     /// MID of a 1, 2, 3, 0 or unknown TYPE, the `messageId` of a 4 or 6, and always empty for a 5.
     pub id: Box<str>,

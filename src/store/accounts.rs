@@ -1,7 +1,7 @@
 //! The tables of accounts and deletions, as each store provides them. The rules are elsewhere.
 
 use super::StoreError;
-use crate::chat::contract::{ProfileChange, StoredPushMetadata};
+use crate::chat::contract::{ProfileChange, StoredPushWithoutText};
 use crate::protocol::field::{Secret, UserName};
 
 /// The part of an account that is not its profile.
@@ -98,5 +98,5 @@ pub trait AccountRepository {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPushMetadata>, Option<u64>), StoreError>;
+    ) -> Result<(Vec<StoredPushWithoutText>, Option<u64>), StoreError>;
 }

@@ -6,7 +6,7 @@ use super::reference;
 use hongyan::protocol::account::{BlockVerb, OwnAccountRequest};
 use hongyan::protocol::envelope::{UnescapedContentBuffer, parse};
 use hongyan::protocol::error::ErrorCode;
-use hongyan::protocol::request::{ClientRequest, JsonContentForm, ResumeTokenVerb};
+use hongyan::protocol::request::{ClientRequest, ContentAsStringOrObject, ResumeTokenVerb};
 use hongyan::protocol::split::DEPTH_MAX;
 use serde_json::Value;
 
@@ -40,10 +40,10 @@ fn compare(request: &ClientRequest<'_>, reference: &Value) {
     };
     let inner = match &reference["CONTENT"] {
         Value::String(text) => match reference::read(text.as_bytes()) {
-            Ok(inner @ Value::Object(_)) => (Some(JsonContentForm::Text), inner),
+            Ok(inner @ Value::Object(_)) => (Some(ContentAsStringOrObject::Text), inner),
             _ => (None, Value::String(text.clone())),
         },
-        inner @ Value::Object(_) => (Some(JsonContentForm::Object), inner.clone()),
+        inner @ Value::Object(_) => (Some(ContentAsStringOrObject::Object), inner.clone()),
         _ => (None, Value::Null),
     };
     let text = |name: &str| inner.1[name].as_str();

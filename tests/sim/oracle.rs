@@ -17,7 +17,7 @@ use hongyan::protocol::error::ErrorCode;
 use hongyan::protocol::field::RESERVED_NAME;
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::Reply;
-use hongyan::protocol::request::{FriendVerb, JsonContentForm};
+use hongyan::protocol::request::{ContentAsStringOrObject, FriendVerb};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn pair_of(one: &str, other: &str) -> (String, String) {

@@ -8,7 +8,7 @@ use hongyan::protocol::field::{MessageId, Secret, UserName, UserNameRef};
 use hongyan::protocol::push::{Push, PushKind};
 use hongyan::protocol::reply::{Reply, ReplyId};
 use hongyan::protocol::request::{
-    BadInput, ClientRequest, Credential, FriendVerb, JsonContentForm, RequestType, ResumeTokenVerb,
+    BadInput, ClientRequest, ContentAsStringOrObject, Credential, FriendVerb, RequestType, ResumeTokenVerb,
 };
 use std::borrow::Cow;
 
@@ -96,11 +96,11 @@ fn id(text: &str) -> MessageId<'_> {
 }
 
 fn account<'a>(mid: &'a str, request: OwnAccountRequest<'a>) -> ClientRequest<'a> {
-    ClientRequest::Account { mid: Some(id(mid)), form: JsonContentForm::Text, request }
+    ClientRequest::Account { mid: Some(id(mid)), form: ContentAsStringOrObject::Text, request }
 }
 
 fn log_in<'a>(mid: &'a str, user: &'a str, credential: Credential) -> ClientRequest<'a> {
-    ClientRequest::Login { mid: Some(id(mid)), form: JsonContentForm::Text, user: name(user), credential }
+    ClientRequest::Login { mid: Some(id(mid)), form: ContentAsStringOrObject::Text, user: name(user), credential }
 }
 
 /// Has it nothing that JSON escapes?
@@ -110,7 +110,7 @@ fn is_escape_free(text: &str) -> bool {
 
 impl Say {
     pub fn request(&self) -> Result<ClientRequest<'_>, BadInput> {
-        let form = JsonContentForm::Text;
+        let form = ContentAsStringOrObject::Text;
         Ok(match self {
             Self::SignUp { mid, user, password } => ClientRequest::SignUp {
                 mid: Some(id(mid)),

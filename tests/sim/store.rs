@@ -3,7 +3,7 @@
 use super::rows::Rows;
 use hongyan::chat::contract::{
     AdminStoreJob, AdminStoreJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind,
-    StoredPushMetadata,
+    StoredPushWithoutText,
 };
 use hongyan::protocol::field::{Profile, Secret, UserName};
 use hongyan::protocol::push::{Push, PushKind};
@@ -353,7 +353,7 @@ impl Model {
         let rows: Vec<&Push> = self.waiting_for(name).into_iter().filter(|push| push.seq > after_seq).collect();
         let rows = &rows[..rows.len().min(rows_max as usize)];
         let next = rows.last().filter(|_| rows.len() == rows_max as usize).map(|push| push.seq);
-        let found = rows.iter().filter(|push| push.id() == id).map(|push| StoredPushMetadata {
+        let found = rows.iter().filter(|push| push.id() == id).map(|push| StoredPushWithoutText {
             seq: push.seq,
             sender: UserName::new(push.sender()).unwrap(),
             kind: push.kind,

@@ -7,7 +7,7 @@ use crate::common::store::*;
 use crate::on_each;
 use hongyan::chat::contract::{
     AdminStoreJob, AdminStoreJobOutcome, FriendAnswerOutcome, FriendRequestOutcome, Job, JobOutcome, MailboxQuotaKind,
-    PushPage, StoredPushMetadata,
+    PushPage, StoredPushWithoutText,
 };
 use hongyan::config::StoreUrl;
 use hongyan::protocol::field::{Secret, UserName};
@@ -124,7 +124,7 @@ fn requests_and_pushes_are_found_by_their_user() {
         assert_eq!(find(6, 2), (vec![], None));
         let (found, _) = store.accounts().pushes_with_id(&user("ann"), "r", 0, 1).unwrap();
         let (kind, time_ms) = (PushKind::FriendRequest, request(2, "cid", "ann", "r").time_ms);
-        assert_eq!(found, [StoredPushMetadata { seq: 2, sender: user("cid"), kind, time_ms }]);
+        assert_eq!(found, [StoredPushWithoutText { seq: 2, sender: user("cid"), kind, time_ms }]);
     });
 }
 

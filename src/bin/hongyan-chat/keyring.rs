@@ -40,7 +40,7 @@ pub(crate) struct E2eKeyring {
 
 /// A text in the form in which it is sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct OutgoingTextWithEncryption {
+pub(crate) struct ChatOutgoingText {
     pub(crate) content: String,
     pub(crate) seal: MessageEncryptionStatus,
 }
@@ -273,17 +273,17 @@ impl E2eKeyring {
     ///
     /// # Errors
     /// One sentence.
-    pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<OutgoingTextWithEncryption, String> {
+    pub(crate) fn seal(&self, to: &str, id: &str, text: &str) -> Result<ChatOutgoingText, String> {
         if self.stopped_friends.contains(to) {
             return Err("the keys have changed, and you have not agreed to that".to_owned());
         }
         let Some(keys) = self.pins.keys_of(to) else {
-            return Ok(OutgoingTextWithEncryption { content: text.to_owned(), seal: MessageEncryptionStatus::Plain });
+            return Ok(ChatOutgoingText { content: text.to_owned(), seal: MessageEncryptionStatus::Plain });
         };
         let own = self.usable().ok_or("you have no keys here")?;
         let letter = E2eMessageContext { sender: &self.own_name, receiver: to, message_id: id };
         let content = own.seal(keys, letter, text).map_err(|fault| format!("it cannot be encrypted: {fault}"))?;
-        Ok(OutgoingTextWithEncryption { content, seal: MessageEncryptionStatus::Sealed })
+        Ok(ChatOutgoingText { content, seal: MessageEncryptionStatus::Sealed })
     }
 
     /// Returns the text of a message and its [`MessageEncryptionStatus`]. The text of a doubtful

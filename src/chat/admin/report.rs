@@ -4,7 +4,7 @@ use super::super::ServerCore;
 use super::super::admin_op::{AdminJobPurpose, RunningAdminOp};
 use super::super::contract::{
     AdminAnswerFromCore, AdminPushStatusReport, AdminReportPushState, AdminStoreJob, AdminStoreJobOutcome, AdminTicket,
-    AdminUserStatusReport, CoreAction, StoredPushMetadata,
+    AdminUserStatusReport, CoreAction, StoredPushWithoutText,
 };
 use super::super::dedup::DedupKey;
 use super::super::deliveries::DeliverySaveState;
@@ -76,7 +76,7 @@ impl ServerCore {
         &mut self,
         ticket: AdminTicket,
         user: UserName,
-        (id, found): (Box<str>, Vec<StoredPushMetadata>),
+        (id, found): (Box<str>, Vec<StoredPushWithoutText>),
         after_seq: u64,
         out: &mut Vec<CoreAction>,
     ) {
@@ -88,7 +88,7 @@ impl ServerCore {
         &mut self,
         ticket: AdminTicket,
         receiver: UserName,
-        (id, mut found): (Box<str>, Vec<StoredPushMetadata>),
+        (id, mut found): (Box<str>, Vec<StoredPushWithoutText>),
         outcome: Option<AdminStoreJobOutcome>,
         out: &mut Vec<CoreAction>,
     ) {
@@ -105,7 +105,7 @@ impl ServerCore {
         let user = self.users.find(receiver.as_str());
         let mut known: Vec<(u64, AdminPushStatusReport)> =
             user.map_or_else(Vec::new, |user| self.pushes_in_memory(user, &id));
-        for StoredPushMetadata { seq, sender, kind, time_ms } in found {
+        for StoredPushWithoutText { seq, sender, kind, time_ms } in found {
             if let Some((_, report)) = known.iter_mut().find(|(known, _)| *known == seq) {
                 report.is_stored = true;
             } else if !self.failed_push_deletions.contains(&seq) {

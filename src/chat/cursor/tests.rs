@@ -6,7 +6,7 @@ use super::super::look_count;
 use super::super::mailbox::{Mailbox, MailboxBackfillState};
 use super::{DeviceCursor, INDEXED_FROM, SendWindowLimits};
 use crate::protocol::push::PushKind;
-use crate::protocol::request::JsonContentForm;
+use crate::protocol::request::ContentAsStringOrObject;
 
 /// A mailbox and the pushes in it.
 struct TestMailbox {
@@ -35,7 +35,7 @@ impl TestMailbox {
     /// Sends what the window has room for; gives the indexes of those pushes.
     fn pump(&self, cursor: &mut DeviceCursor, count_max: usize, bytes_max: usize, now_ms: u64) -> Vec<usize> {
         let receiver = &ann();
-        let window = SendWindowLimits { receiver, form: JsonContentForm::Text, count_max, bytes_max };
+        let window = SendWindowLimits { receiver, form: ContentAsStringOrObject::Text, count_max, bytes_max };
         let mut sent = Vec::new();
         while let Some(next) = cursor.next_to_send(&self.mailbox, &self.deliveries, &window) {
             sent.push(self.number(next.delivery()));
@@ -172,7 +172,7 @@ fn looks_of_an_ack(
     let mut world = TestMailbox::new(pushes);
     let mut cursor = DeviceCursor::new();
     let receiver = &ann();
-    let window = SendWindowLimits { receiver, form: JsonContentForm::Text, count_max, bytes_max: usize::MAX };
+    let window = SendWindowLimits { receiver, form: ContentAsStringOrObject::Text, count_max, bytes_max: usize::MAX };
     let send = |world: &TestMailbox, cursor: &mut DeviceCursor| {
         while let Some(next) = cursor.next_to_send(&world.mailbox, &world.deliveries, &window) {
             cursor.first_sent(next, &world.deliveries, 1);

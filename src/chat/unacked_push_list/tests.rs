@@ -6,7 +6,7 @@ use super::super::ids::DeliveryRef;
 use super::{MailboxBackfillState, SendWindowLimits, UnackedPushList};
 use crate::protocol::field::UserName;
 use crate::protocol::push::PushKind;
-use crate::protocol::request::JsonContentForm;
+use crate::protocol::request::ContentAsStringOrObject;
 
 /// A list that follows the rules literally: entries in order, and no cached state.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl ReferenceUnackedPushList {
                 || before.into_iter().any(|other| other.body.sender() == delivery.body.sender())
         };
         let place = (0..self.entries.len()).find(|&place| !self.entries[place].sent && !waits(place))?;
-        let written = |delivery: &Delivery| delivery.body.written_bytes_to(&ann(), JsonContentForm::Text);
+        let written = |delivery: &Delivery| delivery.body.written_bytes_to(&ann(), ContentAsStringOrObject::Text);
         let bytes: usize = sent.iter().map(|delivery| written(delivery)).sum();
         let fits =
             sent.len() < count_max && (sent.is_empty() || bytes + written(of(&self.entries[place])) <= bytes_max);
@@ -118,7 +118,7 @@ impl UnackedPushListComparison {
 
     /// Sends what can be sent, as the core does.
     fn pump(&mut self, now_ms: u64) {
-        let (form, count_max, bytes_max) = (JsonContentForm::Text, self.count_max, self.bytes_max);
+        let (form, count_max, bytes_max) = (ContentAsStringOrObject::Text, self.count_max, self.bytes_max);
         let window = SendWindowLimits { receiver: &self.ann, form, count_max, bytes_max };
         loop {
             let next = self.list.next_to_send(&self.deliveries, &window);

@@ -89,12 +89,12 @@ mod tests {
     use super::*;
     use crate::protocol::envelope::{UnescapedContentBuffer, parse};
     use crate::protocol::error::ErrorCode;
-    use crate::protocol::request::{ClientRequest, JsonContentForm};
+    use crate::protocol::request::{ClientRequest, ContentAsStringOrObject};
 
     /// Reads a request in both forms; gives it, or its fault, as text.
     fn read(kind: &str, content: &str) -> String {
         let quoted = serde_json::to_string(content).unwrap();
-        let forms = [(JsonContentForm::Object, content), (JsonContentForm::Text, &quoted)];
+        let forms = [(ContentAsStringOrObject::Object, content), (ContentAsStringOrObject::Text, &quoted)];
         let [object, text] = forms.map(|(form, content)| {
             let envelope = format!(r#"{{"MID":"a1","CONTENT":{content},"TYPE":"{kind}"}}"#);
             match parse(envelope.as_bytes(), &mut UnescapedContentBuffer::default()) {

@@ -1,11 +1,11 @@
 //! Writes rosters, lists of blocked users, and PRESENCE.
 
-use super::JsonReplyWriter;
+use super::ClientReplyWriter;
 use crate::protocol::account::{RosterReplyFriend, RosterReplyFriendRequest, RosterReplyWithPresence};
 use crate::protocol::field::UserName;
-use crate::protocol::request::JsonContentForm;
+use crate::protocol::request::ContentAsStringOrObject;
 
-impl JsonReplyWriter<'_> {
+impl ClientReplyWriter<'_> {
     /// `"key":true`
     fn flag(&mut self, key: &str, is_set: bool) {
         self.key(key);
@@ -26,7 +26,7 @@ impl JsonReplyWriter<'_> {
     }
 }
 
-fn write_friend(frame: &mut JsonReplyWriter<'_>, friend: &RosterReplyFriend, online: bool) {
+fn write_friend(frame: &mut ClientReplyWriter<'_>, friend: &RosterReplyFriend, online: bool) {
     frame.raw(b"{");
     frame.string("userName", friend.user_name.as_str());
     frame.comma();
@@ -38,7 +38,7 @@ fn write_friend(frame: &mut JsonReplyWriter<'_>, friend: &RosterReplyFriend, onl
     frame.raw(b"}");
 }
 
-fn write_pending(frame: &mut JsonReplyWriter<'_>, entry: &RosterReplyFriendRequest) {
+fn write_pending(frame: &mut ClientReplyWriter<'_>, entry: &RosterReplyFriendRequest) {
     frame.raw(b"{");
     frame.string("userName", entry.user_name.as_str());
     frame.comma();
@@ -51,7 +51,7 @@ fn write_pending(frame: &mut JsonReplyWriter<'_>, entry: &RosterReplyFriendReque
 }
 
 pub(super) fn write_roster(
-    frame: &mut JsonReplyWriter<'_>,
+    frame: &mut ClientReplyWriter<'_>,
     RosterReplyWithPresence { roster, online }: &RosterReplyWithPresence,
 ) {
     frame.content_object(|frame| {
@@ -66,7 +66,7 @@ pub(super) fn write_roster(
     });
 }
 
-pub(super) fn write_blocked(frame: &mut JsonReplyWriter<'_>, names: &[UserName]) {
+pub(super) fn write_blocked(frame: &mut ClientReplyWriter<'_>, names: &[UserName]) {
     frame.content_object(|frame| {
         frame.list("blocked", names, |frame, name| {
             frame.quote();
@@ -78,8 +78,8 @@ pub(super) fn write_blocked(frame: &mut JsonReplyWriter<'_>, names: &[UserName])
 }
 
 /// Appends the frame that tells whether a friend is online, without a line end.
-pub fn write_presence(out: &mut Vec<u8>, form: JsonContentForm, user: &UserName, online: bool) {
-    let mut frame = JsonReplyWriter::begin(out, form);
+pub fn write_presence(out: &mut Vec<u8>, form: ContentAsStringOrObject, user: &UserName, online: bool) {
+    let mut frame = ClientReplyWriter::begin(out, form);
     frame.string("userName", user.as_str());
     frame.comma();
     frame.flag("online", online);
@@ -97,7 +97,7 @@ mod tests {
         UserName::new(name).unwrap()
     }
 
-    fn written(form: JsonContentForm, reply: &Reply) -> String {
+    fn written(form: ContentAsStringOrObject, reply: &Reply) -> String {
         let mut out = Vec::new();
         write_reply(&mut out, form, "a1", reply);
         String::from_utf8(out).unwrap()
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn frames_about_accounts_are_those_of_the_protocol_page() {
         assert_eq!(
-            written(JsonContentForm::Object, &roster("n")),
+            written(ContentAsStringOrObject::Object, &roster("n")),
             concat!(
                 r#"{"CONTENT":{"MessageId":"a1","Content":{"friends":["#,
                 r#"{"userName":"ann","nickName":"n","profilePicture":"p","online":true},"#,
@@ -137,11 +137,11 @@ mod tests {
             )
         );
         assert_eq!(
-            written(JsonContentForm::Text, &Reply::Blocked(vec![name("bob"), name("eve")])),
+            written(ContentAsStringOrObject::Text, &Reply::Blocked(vec![name("bob"), name("eve")])),
             r#"{"CONTENT":"{\"MessageId\":\"a1\",\"Content\":\"{\\\"blocked\\\":[\\\"bob\\\",\\\"eve\\\"]}\"}","TYPE":"RE_BLOCK"}"#
         );
         assert_eq!(
-            written(JsonContentForm::Object, &Reply::Blocked(Vec::new())),
+            written(ContentAsStringOrObject::Object, &Reply::Blocked(Vec::new())),
             r#"{"CONTENT":{"MessageId":"a1","Content":{"blocked":[]}},"TYPE":"RE_BLOCK"}"#
         );
         for (reply, kind, word) in [
@@ -150,16 +150,16 @@ mod tests {
             (Reply::AccountDeleted, "RE_ACCOUNT", "deleted"),
         ] {
             let frame = format!(r#"{{"CONTENT":{{"MessageId":"a1","Content":"{word}"}},"TYPE":"{kind}"}}"#);
-            assert_eq!(written(JsonContentForm::Object, &reply), frame);
+            assert_eq!(written(ContentAsStringOrObject::Object, &reply), frame);
         }
     }
 
     #[test]
     fn presence_is_that_of_the_protocol_page_in_both_forms() {
         let mut out = Vec::new();
-        write_presence(&mut out, JsonContentForm::Object, &name("ann"), true);
+        write_presence(&mut out, ContentAsStringOrObject::Object, &name("ann"), true);
         out.push(b' ');
-        write_presence(&mut out, JsonContentForm::Text, &name("a\"b"), false);
+        write_presence(&mut out, ContentAsStringOrObject::Text, &name("a\"b"), false);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             concat!(
@@ -173,8 +173,8 @@ mod tests {
     fn every_text_is_escaped_as_deep_as_it_stands() {
         let odd = "\"\\\n\u{1}雁 </script>";
         for reply in [roster(odd), Reply::Blocked(vec![name("a\"b\\")])] {
-            let as_object: Value = serde_json::from_str(&written(JsonContentForm::Object, &reply)).unwrap();
-            let as_text: Value = serde_json::from_str(&written(JsonContentForm::Text, &reply)).unwrap();
+            let as_object: Value = serde_json::from_str(&written(ContentAsStringOrObject::Object, &reply)).unwrap();
+            let as_text: Value = serde_json::from_str(&written(ContentAsStringOrObject::Text, &reply)).unwrap();
             let middle: Value = serde_json::from_str(as_text["CONTENT"].as_str().unwrap()).unwrap();
             let inner: Value = serde_json::from_str(middle["Content"].as_str().unwrap()).unwrap();
             assert_eq!(inner, as_object["CONTENT"]["Content"]);

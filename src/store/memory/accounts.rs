@@ -1,7 +1,7 @@
 //! The tables of accounts and deletions.
 
 use super::{MemoryStore, MemoryTables, RollbackEntry};
-use crate::chat::contract::{ProfileChange, StoredPushMetadata};
+use crate::chat::contract::{ProfileChange, StoredPushWithoutText};
 use crate::protocol::field::{Profile, Secret, UserName};
 use crate::store::StoreError;
 use crate::store::accounts::{AccountAuthData, AccountRepository};
@@ -150,7 +150,7 @@ impl AccountRepository for MemoryStore {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPushMetadata>, Option<u64>), StoreError> {
+    ) -> Result<(Vec<StoredPushWithoutText>, Option<u64>), StoreError> {
         let tables = self.tables();
         let list = tables.pushes.get(user).into_iter().flat_map(|list| list.range(after_seq.saturating_add(1)..));
         let (mut pushes, mut count, mut last_seq) = (Vec::new(), 0, None);
@@ -158,7 +158,7 @@ impl AccountRepository for MemoryStore {
             (count, last_seq) = (count + 1, Some(seq));
             if push.id() == id {
                 let (sender, kind, time_ms) = (super::name(push.sender())?, push.kind, push.time_ms);
-                pushes.push(StoredPushMetadata { seq, sender, kind, time_ms });
+                pushes.push(StoredPushWithoutText { seq, sender, kind, time_ms });
             }
         }
         Ok((pushes, last_seq.filter(|_| count >= rows_max)))

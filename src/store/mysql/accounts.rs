@@ -2,7 +2,7 @@
 
 use super::MysqlStore;
 use super::values::{bytes, corrupt_error, name, number, text};
-use crate::chat::contract::{ProfileChange, StoredPushMetadata};
+use crate::chat::contract::{ProfileChange, StoredPushWithoutText};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::StoreError;
@@ -106,7 +106,7 @@ impl AccountRepository for MysqlStore {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPushMetadata>, Option<u64>), StoreError> {
+    ) -> Result<(Vec<StoredPushWithoutText>, Option<u64>), StoreError> {
         let params = vec![bytes(user.as_str()), Value::UInt(after_seq), Value::UInt(rows_max.into())];
         let rows = self.rows(WITH_ID, params)?;
         let mut pushes = Vec::new();
@@ -114,7 +114,7 @@ impl AccountRepository for MysqlStore {
             if text(row, 1)? == id {
                 let kind = u8::try_from(number(row, 3)?).ok().and_then(PushKind::from_code);
                 let kind = kind.ok_or_else(|| corrupt_error("an unknown kind of push"))?;
-                pushes.push(StoredPushMetadata {
+                pushes.push(StoredPushWithoutText {
                     seq: number(row, 0)?,
                     sender: name(row, 2)?,
                     kind,

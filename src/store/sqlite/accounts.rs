@@ -1,7 +1,7 @@
 //! The table of accounts, and that of deletions.
 
 use super::{SqliteStore, corrupt_error, to_i64};
-use crate::chat::contract::{ProfileChange, StoredPushMetadata};
+use crate::chat::contract::{ProfileChange, StoredPushWithoutText};
 use crate::protocol::field::{Secret, UserName};
 use crate::protocol::push::PushKind;
 use crate::store::StoreError;
@@ -121,7 +121,7 @@ impl AccountRepository for SqliteStore {
         id: &str,
         after_seq: u64,
         rows_max: u32,
-    ) -> Result<(Vec<StoredPushMetadata>, Option<u64>), StoreError> {
+    ) -> Result<(Vec<StoredPushWithoutText>, Option<u64>), StoreError> {
         let mut find = self.db.prepare_cached(
             "SELECT seq, message_id = ?2, sender, kind, time_ms FROM pushes
              WHERE receiver = ?1 AND seq > ?3 ORDER BY seq LIMIT ?4",
@@ -135,7 +135,7 @@ impl AccountRepository for SqliteStore {
             (count, last_seq) = (count + 1, Some(seq));
             if row.get(1)? {
                 let kind = PushKind::from_code(row.get(3)?).ok_or_else(|| corrupt_error("an unknown kind of push"))?;
-                pushes.push(StoredPushMetadata { seq, sender: name(row, 2)?, kind, time_ms: number(4)? });
+                pushes.push(StoredPushWithoutText { seq, sender: name(row, 2)?, kind, time_ms: number(4)? });
             }
         }
         Ok((pushes, last_seq.filter(|_| count >= rows_max)))

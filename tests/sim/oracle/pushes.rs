@@ -27,7 +27,7 @@ impl Oracle {
         view.outstanding.insert(push.seq, Outstanding { push: push.clone(), sent_ms: at_ms, in_question: false });
         let count = view.certain().count();
         assert!(count <= rules.outstanding_max as usize, "more outstanding than allowed");
-        let bytes: usize = view.certain().map(|item| item.push.written_bytes(JsonContentForm::Text)).sum();
+        let bytes: usize = view.certain().map(|item| item.push.written_bytes(ContentAsStringOrObject::Text)).sum();
         let fits = bytes <= rules.outstanding_bytes_max || count == 1;
         assert!(fits, "more bytes outstanding than allowed: {bytes}");
         if !self.sent.insert(push.seq) {

@@ -26,7 +26,7 @@ use crate::chat::contract::{
 use crate::protocol::field::{MessageId, Secret, UserName, UserNameRef};
 use crate::protocol::push::{Push, PushKind};
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{ClientRequest, Credential, JsonContentForm};
+use crate::protocol::request::{ClientRequest, ContentAsStringOrObject, Credential};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -182,7 +182,7 @@ impl TestNode {
         self.conns += 1;
         self.event(CoreInput::Opened { conn, address_key: None });
         let credential = Credential::Password(Secret::new("secret"));
-        let (mid, form) = (Some(MessageId::new("l").unwrap()), JsonContentForm::Text);
+        let (mid, form) = (Some(MessageId::new("l").unwrap()), ContentAsStringOrObject::Text);
         let input = Ok(ClientRequest::Login { mid, form, user: UserNameRef::new(name).unwrap(), credential });
         self.event(CoreInput::Input { conn, input });
         conn
@@ -203,14 +203,17 @@ impl TestNode {
     fn say(&mut self, conn: ConnId, sender: &str, id: &str, receiver: &str) {
         let (id, sender, receiver) =
             (MessageId::new(id).unwrap(), UserNameRef::new(sender).unwrap(), UserNameRef::new(receiver).unwrap());
-        let (form, content) = (JsonContentForm::Text, Cow::Borrowed("hello"));
+        let (form, content) = (ContentAsStringOrObject::Text, Cow::Borrowed("hello"));
         let input = Ok(ClientRequest::Message { form, id, sender, receiver, content, escape_free: true });
         self.event(CoreInput::Input { conn, input });
     }
 
     fn ack(&mut self, conn: ConnId, id: &str) {
-        let input =
-            Ok(ClientRequest::Ack { form: JsonContentForm::Text, id: MessageId::new(id).unwrap(), sender: None });
+        let input = Ok(ClientRequest::Ack {
+            form: ContentAsStringOrObject::Text,
+            id: MessageId::new(id).unwrap(),
+            sender: None,
+        });
         self.event(CoreInput::Input { conn, input });
     }
 
