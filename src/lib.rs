@@ -4,7 +4,7 @@
 //!  clients ═ TCP ═►┌──────────── loop thread ────────────┐   Job   ┌ data workers: each with a
 //!                  │ net: poll, sockets, buffers, wires  │ ──────► │   `StoreConnection` (the jobs
 //!                  │   │ CoreInput      ▲ Vec<CoreAction>│ ◄────── │   about one user: one worker)
-//!                  │   └─► ServerCore::handle ──┘ (pure)   │ done,   └ auth workers: Argon2id
+//!                  │   └► ServerCore::handle ─┘ (pure)   │ done,   └ auth workers: Argon2id
 //!                  └─────────────────────────────────────┘ one wake
 //! ```
 //!

@@ -18,7 +18,7 @@ fn a_file_goes_to_a_database_and_back_whole() {
     fill(&mut folder.open("a.db"), pushes());
     folder.tamper("a.db", "UPDATE accounts SET created_ms = 1500000000000 + rowid * 1001");
     // The clock was wrong; or it is late.
-    folder.tamper("a.db", "UPDATE accounts SET created_ms = -7 WHERE user_name = 'ConnectionHub'");
+    folder.tamper("a.db", "UPDATE accounts SET created_ms = -7 WHERE user_name = 'Hub'");
     folder.tamper("a.db", "UPDATE accounts SET created_ms = 253402300799999 WHERE user_name = 'hub'");
     copied(&folder.url("a.db"), &database.url());
     let epochs: Vec<u64> = database.conn.query("SELECT DISTINCT epoch FROM lanes").unwrap();
