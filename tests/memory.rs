@@ -63,12 +63,16 @@ impl Server {
 
     #[track_caller]
     fn comes_back_to(&self, more: u64) {
-        let until = Instant::now() + QUIET;
+        let (since, most) = (Instant::now(), self.resident());
+        let until = since + QUIET;
         while self.resident() > self.at_start + more {
             let kib = (self.resident() - self.at_start) / 1024;
             assert!(Instant::now() < until, "{kib} KiB more than at the start are used");
             std::thread::sleep(Duration::from_millis(100));
         }
+        let [start, most, now] = [self.at_start, most, self.resident()].map(|bytes| bytes as f64 / MIB as f64);
+        let seconds = since.elapsed().as_secs_f64();
+        println!("{start:.1} MiB at the start, {most:.1} MiB, and {now:.1} MiB {seconds:.1} s later");
     }
 
     /// A connection for which the system uses little memory: that memory is not the server's.
@@ -199,6 +203,7 @@ fn passwords_take_one_block_and_give_it_back() {
     }
     let kib = most.saturating_sub(server.at_start) / 1024;
     assert!(kib <= 24 * 1024, "{kib} KiB more than at the start while one thread hashes");
+    println!("{kib} KiB more than at the start while one thread hashes");
     server.comes_back_to(6 * MIB);
 }
 

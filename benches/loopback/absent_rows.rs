@@ -25,8 +25,28 @@ const SENDERS: usize = 50;
 /// Friends of each sender, all away.
 const FRIENDS: usize = 20;
 const CONTENT_BYTES: usize = 100;
-/// All messages in flight.
-const IN_FLIGHT: [usize; 3] = [10, 100, 1_000];
+/// The clients that write at the same time.
+#[derive(Clone, Copy)]
+struct AbsentLoad {
+    senders: usize,
+    /// All messages in flight, of all senders together.
+    in_flight: usize,
+}
+
+const fn load_of(senders: usize, in_flight: usize) -> AbsentLoad {
+    AbsentLoad { senders, in_flight }
+}
+
+/// The last one: a sender of whom many messages are in flight has the whole store if nobody else
+/// needs it.
+const LOADS: [AbsentLoad; 4] = [load_of(10, 10), load_of(SENDERS, 100), load_of(SENDERS, 1_000), load_of(1, 1_000)];
+
+impl AbsentLoad {
+    fn title(self) -> String {
+        let of_one = if self.senders == 1 { " of one sender" } else { "" };
+        format!("{}{of_one}", thousands(self.in_flight as f64))
+    }
+}
 /// The server's default on MySQL.
 const MYSQL_THREADS: usize = 4;
 
@@ -96,17 +116,18 @@ fn measure_store(
     table: &mut ReportTable,
     kept: &Kept,
 ) -> Fallible<()> {
-    for in_flight in IN_FLIGHT {
-        let title = format!("{} {}", thousands(in_flight as f64), kept.name());
+    for load in LOADS {
+        let in_flight = load.in_flight;
+        let title = format!("{} {}", load.title(), kept.name());
         if !settings.wants_part("absent", kept.name()) {
             continue;
         }
         let (mut served, mut alone, mut of_other) = (vec![], vec![], vec![]);
         for run in 0..settings.runs {
             settings.say(&format!("absent: {title} in flight, run {}", run + 1));
-            let one = serve(starter, settings, &starter.server, &kept.fresh(starter)?, in_flight)?;
+            let one = serve(starter, settings, &starter.server, &kept.fresh(starter)?, load)?;
             if let Some(binary) = &settings.against {
-                let other = serve(starter, settings, binary, &kept.fresh(starter)?, in_flight)?;
+                let other = serve(starter, settings, binary, &kept.fresh(starter)?, load)?;
                 of_other.push(one.per_second / other.per_second * 100.0);
             }
             served.push(one);
@@ -121,7 +142,7 @@ fn measure_store(
         table.row(&[&title, &rate, &cpu_us, &cells[0], &cells[1], &cells[2], &cells[3]]);
         report.value(
             "absent",
-            json!({"store": kept.name(), "in_flight": in_flight, "per_second": one.per_second, "cpu_us": one.cpu_us,
+            json!({"store": kept.name(), "senders": load.senders, "in_flight": in_flight, "per_second": one.per_second, "cpu_us": one.cpu_us,
                 "p50_ms": p50, "p99_ms": p99, "store_alone_per_second": alone, "share_percent": share}),
         );
         report.at_least(&format!("absent, {title} in flight: of the store alone"), share, 50.0, " %");
@@ -133,8 +154,8 @@ fn measure_store(
     Ok(())
 }
 
-fn serve(starter: &Starter, settings: &Settings, binary: &Path, store: &str, in_flight: usize) -> Fallible<Measured> {
-    let (dialect, senders) = (Dialect::Raw, in_flight.min(SENDERS));
+fn serve(starter: &Starter, settings: &Settings, binary: &Path, store: &str, load: AbsentLoad) -> Fallible<Measured> {
+    let (dialect, AbsentLoad { senders, in_flight }) = (Dialect::Raw, load);
     let subject = starter.server_of(binary, store)?;
     let streams = open_all(subject.addr, dialect, (0..senders).map(sender), 0)?;
     let content = "x".repeat(CONTENT_BYTES);
