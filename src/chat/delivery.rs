@@ -354,6 +354,9 @@ impl ServerCore {
         receiver: crate::protocol::field::UserName,
         out: &mut Vec<CoreAction>,
     ) {
+        if !self.jobs.has_room_for_deletion(&self.rules) {
+            return self.delete_failed(receiver, seq);
+        }
         let job = Job::DeletePush { receiver: receiver.clone(), seq };
         let purpose = JobPurpose::Delete { receiver, seq };
         if let Err(JobPurpose::Delete { receiver, seq }) = self.submit(job, purpose, out) {

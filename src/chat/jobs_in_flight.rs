@@ -34,6 +34,12 @@ impl JobsInFlight {
         !is_too_large && self.jobs.len() < rules.jobs_max
     }
 
+    /// Is there room for a deletion? Acks cause them, and acks never wait, so they are kept from
+    /// filling the queue: half of it is for jobs for which a client waits.
+    pub(super) fn has_room_for_deletion(&self, rules: &CoreSettings) -> bool {
+        self.jobs.len() < rules.jobs_max.div_ceil(2)
+    }
+
     /// The number of jobs, and of bytes in them, for which there is room.
     pub(super) fn room(&self, rules: &CoreSettings) -> (usize, usize) {
         (rules.jobs_max.saturating_sub(self.jobs.len()), rules.jobs_bytes_max.saturating_sub(self.bytes))

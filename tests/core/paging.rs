@@ -369,6 +369,29 @@ fn deletions_for_which_the_job_queue_had_no_room_follow_as_others_are_done() {
 }
 
 #[test]
+fn deletions_leave_half_of_the_job_queue_to_requests() {
+    let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { jobs_max: 8, list_max: 500, ..crate::rules() });
+    for some in 0..5 {
+        send(&mut w, bob, some * 8..some * 8 + 8);
+        w.run_for(300);
+    }
+    all_safe(&mut w, bob, 40);
+    w.store.hang(super::deletes);
+    for id in names(0..40) {
+        w.ack(ann, &id);
+    }
+    w.run_for(3_000);
+    assert_eq!(w.store.count("DeletePush"), 4);
+    let again = w.open();
+    w.log_in(again, "bob");
+    w.run_for(100);
+    assert_eq!(w.heard(again), ["LS l"], "there is room for a log-in while deletions hang");
+    w.store.work(w.now_ms);
+    w.run_for(1_500);
+    assert!(w.store.model.waiting_for("ann").is_empty());
+}
+
+#[test]
 fn stored_pushes_leave_the_list_when_memory_is_short_and_are_read_again() {
     let (mut w, ann, bob) = ann_and_bob_by(CoreSettings { outstanding_max: 2, ..crate::rules() });
     send(&mut w, bob, 0..30);

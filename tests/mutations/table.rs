@@ -178,6 +178,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "busy.in_doubt = false;",
     ),
     of(
+        "deletions take all of the job queue",
+        "src/chat/jobs_in_flight.rs",
+        "self.jobs.len() < rules.jobs_max.div_ceil(2)",
+        "self.jobs.len() < rules.jobs_max",
+    ),
+    of(
         "each deletion that had no room waits for a second",
         "src/chat/delivery.rs",
         "if self.failed_push_deletions.remove(&seq)",
