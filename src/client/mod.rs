@@ -25,7 +25,9 @@
 //! client.send("ann", "The geese are back!")?;
 //! loop {
 //!     // Acked when this handler has returned.
-//! client.receive(Duration::from_secs(60), |push| println!("{}: {}", push.sender, push.content))?;
+//!     client.receive(Duration::from_secs(60), |push| {
+//!         println!("{}: {}", push.sender, push.content);
+//!     })?;
 //! }
 //! # }
 //! ```

@@ -46,13 +46,13 @@ pub struct ClientOptions {
     pub request_limit: Duration,
     /// How many requests may wait for their answers at a time. 256.
     pub requests_max: usize,
-    /// How many pushes may wait for the program; while this many are waiting, no more are accepted.
-    /// 1,024.
+    /// How many pushes may wait for the program. While this many are waiting, no more are
+    /// accepted. 1,024.
     ///
     /// Meanwhile the client reads nothing, unless it expects an answer: pushes that arrive before
     /// the answer are dropped, and the server sends them again after 15 s, perhaps in another
     /// order. With a server that sends at most 256 pushes ahead of their acks (the default of its
-    /// `--page-max`) this never happens.
+    /// `--outstanding-max`) this never happens.
     pub inbox_max: usize,
     /// How much memory the waiting pushes may use. 32 MiB.
     pub inbox_bytes_max: usize,
@@ -67,8 +67,8 @@ pub struct ClientOptions {
     /// How long the server may take to answer a heartbeat or a log-in before the connection counts
     /// as lost. 10 s.
     pub answer_limit: Duration,
-    /// The approximate first delay before a new connection; each following one is twice as long. 2
-    /// s.
+    /// The approximate first delay before a new connection; each following one is twice as long.
+    /// 2 s.
     pub backoff_first: Duration,
     /// The longest such delay. 60 s.
     pub backoff_max: Duration,

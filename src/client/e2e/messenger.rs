@@ -78,7 +78,7 @@ pub struct E2eClient {
 }
 
 impl E2eClient {
-    /// A messenger with the keys of the client's user. If the profile has other keys, or none,
+    /// A client with the keys of the client's user. If the profile has other keys, or none,
     /// these keys are published in it.
     ///
     /// # Errors

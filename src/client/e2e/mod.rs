@@ -6,7 +6,7 @@
 //! a client:
 //!
 //! ```no_run
-//! use hongyan::client::e2e::{E2eDecryptOutcome, E2eKeyPairs, E2eClient, PinnedKeys};
+//! use hongyan::client::e2e::{E2eClient, E2eDecryptOutcome, E2eKeyPairs, PinnedKeys};
 //! use hongyan::client::{Client, ClientEvent, ClientOptions};
 //! use std::time::Duration;
 //!
@@ -14,20 +14,21 @@
 //! let options = ClientOptions::new("tls://chat.example.com", "ann").password("…");
 //! let client = Client::connect(options)?;
 //! let keys = E2eKeyPairs::load_or_generate("ann.keys", "ann")?;
-//! let messenger = E2eClient::new(client.clone(), keys, PinnedKeys::load("ann.pins")?)?;
-//! messenger.send("bob", "Only you can read this.")?;
-//! while let Some(event) = client.next(Duration::from_secs(60))? {
-//!     let ClientEvent::Push(push) = event else { continue };
-//!     match messenger.read(&push) {
+//! let e2e = E2eClient::new(client.clone(), keys, PinnedKeys::load("ann.pins")?)?;
+//! e2e.send("bob", "Only you can read this.")?;
+//! loop {
+//!     // Nothing came in that time, or the connection was lost or is there again.
+//!     let Some(ClientEvent::Push(push)) = client.next(Duration::from_secs(60))? else { continue };
+//!     match e2e.read(&push) {
 //!         E2eDecryptOutcome::Encrypted(text) => println!("{} (encrypted): {text}", push.sender),
 //!         E2eDecryptOutcome::Plain { .. } => {
 //!             println!("{} (NOT encrypted): {}", push.sender, push.content);
 //!         }
 //!         E2eDecryptOutcome::Bad(fault) => println!("{}: {fault}", push.sender),
-//!         // It comes again.
+//!         // The sender's keys cannot be read now. The push is not acked, so it comes again.
 //!         E2eDecryptOutcome::NotYet(_) => continue,
 //!     }
-//!     messenger.pins().save("ann.pins")?;
+//!     e2e.pins().save("ann.pins")?;
 //!     push.ack();
 //! }
 //! # Ok(())
