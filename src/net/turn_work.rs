@@ -117,6 +117,14 @@ impl ConnectionWorkQueues {
         }
     }
 
+    /// Queues a connection whose request is not whole yet, to be read in a later turn.
+    pub(super) fn queue_unfinished(&mut self, id: ConnId, lists: &mut ConnectionListFlags, is_user: bool) {
+        if lists.enter(ConnectionListFlags::TO_READ) {
+            let queue = if is_user { ConnReadQueueKind::Backlog } else { ConnReadQueueKind::WokenStrangers };
+            self.queue(queue).push_back(id);
+        }
+    }
+
     /// Queues a connection to be read for its handshake.
     pub(super) fn queue_handshake(&mut self, id: ConnId, lists: &mut ConnectionListFlags) {
         if lists.enter(ConnectionListFlags::TO_READ) {

@@ -164,6 +164,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         }
         conn.debt_us = 0;
         self.work.begin(quantum - debt);
+        let inputs_before = self.counters.inputs;
         let goes_on = self.serve(id, shared);
         let used = quantum - debt - self.work.left();
         let mut handshakes = false;
@@ -173,6 +174,8 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         }
         if handshakes {
             self.queue_handshake(id);
+        } else if goes_on && self.counters.inputs == inputs_before {
+            self.queue_unfinished(id);
         } else if goes_on {
             self.queue_later(id);
         }
@@ -185,6 +188,15 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     pub(super) fn queue(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
             self.work.queue_soon(id, &mut conn.lists, conn.had_login);
+        }
+    }
+
+    /// Queues a connection whose request is not whole yet. A stranger's stays with those that were
+    /// just woken: otherwise a large sign-up would wait behind the flood of others once for each
+    /// read. A request has a largest size, so this ends.
+    fn queue_unfinished(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            self.work.queue_unfinished(id, &mut conn.lists, conn.had_login);
         }
     }
 

@@ -73,6 +73,27 @@ fn a_client_that_connects_is_served_before_strangers_that_never_stop() {
     drop(flooders);
 }
 
+/// A sign-up with keys and a picture takes several reads.
+#[test]
+fn a_large_first_request_does_not_wait_behind_strangers_once_for_each_read() {
+    let mut world = TestConnectionHub::new(39, 0);
+    let flooders = flood(&mut world, 1_000, ack(1).as_bytes());
+    turns(&mut world, 1);
+    while world.hub.work.queue_len(ConnReadQueueKind::WokenStrangers) > 0 {
+        turns(&mut world, 1);
+    }
+    let client = world.connect();
+    client.send(format!(r#"{{"MID":"h","TYPE":"0","CONTENT":"{}"}}"#, "x".repeat(16_000)));
+    let mut count = 0;
+    while client.text().is_empty() {
+        turns(&mut world, 1);
+        count += 1;
+    }
+    assert!(count <= 4, "{count} turns");
+    assert!(world.hub.work.queue_len(ConnReadQueueKind::Strangers) > 900, "the others are not done");
+    drop(flooders);
+}
+
 #[test]
 fn strangers_who_are_woken_in_each_turn_make_a_users_turn_little_longer() {
     let mut world = TestConnectionHub::new(35, 0);
