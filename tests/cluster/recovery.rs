@@ -39,6 +39,19 @@ impl Known {
         }
     }
 
+    /// The longest time that each of these users has waited for a promise since then: of a fault in
+    /// which they can talk at first, and not later.
+    pub(crate) fn longest_silences(&self, users: &[Waiting], since: Instant) -> Vec<Duration> {
+        let (answers, now) = (self.answers.lock().unwrap(), Instant::now());
+        let longest = |waiting: &Waiting| {
+            let came = answers.get(waiting.user).into_iter().flatten().map(|answer| answer.came);
+            let moments: Vec<Instant> = came.filter(|came| *came > since && *came < now).chain([now]).collect();
+            let before = [since].into_iter().chain(moments.iter().copied());
+            before.zip(&moments).map(|(before, next)| *next - before).max().unwrap_or_default()
+        };
+        users.iter().map(longest).collect()
+    }
+
     /// Waits, at most so long, until all messages that are promised by now have arrived in order.
     /// If that takes long, it prints an explanation.
     pub(crate) fn wait_until_delivered(&self, max: Duration, explain: impl Fn() -> String) {
@@ -76,11 +89,12 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// How long each user waited, and how long it took until all messages were delivered.
-    pub(crate) fn note(&mut self, talks: Vec<Duration>, delivered: Duration) {
+    /// How long each user waited, and how long it took until all messages were delivered, if this
+    /// was measured.
+    pub(crate) fn note(&mut self, talks: Vec<Duration>, delivered: Option<Duration>) {
         self.rounds += 1;
         self.talks.extend(talks);
-        self.delivered.push(delivered);
+        self.delivered.extend(delivered);
     }
 }
 
@@ -92,8 +106,8 @@ impl fmt::Display for Measured {
             let mut times = times.to_vec();
             times.sort();
             let place = (times.len() as f64 * share).ceil() as usize;
-            let time = times.get(place.saturating_sub(1)).copied().unwrap_or_default();
-            format!("{:.1} s", time.as_secs_f64())
+            let time = times.get(place.saturating_sub(1));
+            time.map_or_else(|| "–".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()))
         };
         let (talks, delivered) = (&self.talks[..], &self.delivered[..]);
         write!(f, "| {} | {} | ", self.rounds, talks.len())?;

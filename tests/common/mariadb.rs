@@ -5,6 +5,7 @@
 use super::{Client, PATIENCE};
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
+use std::fs::File;
 use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -20,32 +21,18 @@ const START_WAIT: Duration = Duration::from_secs(60);
 /// The smallest there are: these databases do little.
 const SMALL: [&str; 2] = ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M"];
 
-fn make_data(folder: &TempDir) {
-    let output = Command::new("mariadb-install-db")
-        .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
-        .args(SMALL)
-        .arg(format!("--datadir={}", folder.path().join("data").display()))
-        .arg(format!("--user={}", current_user()))
-        // A MariaDB that starts removes the temporary tables it finds, those of others too: to each
-        // its own folder.
-        .env("TMPDIR", folder.path())
-        .output()
-        .expect("mariadb-install-db is there: ./test installs it");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-}
-
-fn current_user() -> String {
+pub(super) fn current_user() -> String {
     let output = Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn mariadbd() -> PathBuf {
+pub(super) fn mariadbd() -> PathBuf {
     let elsewhere = PathBuf::from("/usr/sbin/mariadbd");
     if elsewhere.exists() { elsewhere } else { "mariadbd".into() }
 }
 
 /// Nobody else gets it in the meantime, as good as always: the system hands ports out in turn.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -74,11 +61,69 @@ impl Reach {
     }
 }
 
-/// A running MariaDB.
-pub struct MariaDb {
+/// All that a start needs.
+struct Settings {
     folder: TempDir,
     port: u16,
     reach: Reach,
+    /// The user of the system as whom it runs.
+    user: String,
+    more: Vec<String>,
+}
+
+impl Settings {
+    fn new(reach: Reach) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, port: free_port(), reach, user: current_user(), more: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn make_data(&self) {
+        let output = Command::new("mariadb-install-db")
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+            .args(SMALL)
+            .arg(format!("--datadir={}", self.path("data").display()))
+            .arg(format!("--user={}", self.user))
+            // A MariaDB that starts removes the temporary tables it finds, those of others too: to
+            // each its own folder.
+            .env("TMPDIR", self.folder.path())
+            .output()
+            .expect("mariadb-install-db is there: ./test installs it");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+
+    fn command(&self) -> Command {
+        let path = |name: &str| self.path(name).display().to_string();
+        let mut command = Command::new(mariadbd());
+        command
+            .args(["--no-defaults", "--skip-name-resolve"])
+            .args(SMALL)
+            .arg(format!("--bind-address={}", self.reach.listen()))
+            .arg(format!("--user={}", self.user))
+            .arg(format!("--datadir={}", path("data")))
+            .arg(format!("--socket={}", path("socket")))
+            .arg(format!("--pid-file={}", path("pid")))
+            .arg(format!("--port={}", self.port))
+            .args(&self.more)
+            .env("TMPDIR", self.folder.path());
+        command
+    }
+
+    /// `more`: options of this start alone.
+    fn spawn(&self, more: &[String]) -> Child {
+        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = self.command();
+        let command = command.args(more).stdout(Stdio::null()).stderr(log);
+        command.spawn().expect("mariadbd is there: ./test installs it")
+    }
+}
+
+/// A running MariaDB.
+pub struct MariaDb {
+    settings: Settings,
     child: Child,
 }
 
@@ -98,13 +143,29 @@ impl MariaDb {
             eprintln!("HONGYAN_TEST_MYSQL is not set: not tested on MySQL here, ./test does it");
             return None;
         }
-        let folder = tempfile::tempdir().unwrap();
-        make_data(&folder);
-        let port = free_port();
-        let child = Self::spawn(&folder, port, reach);
-        let mut database = Self { folder, port, reach, child };
-        let host = reach.host();
-        let mut root = database.wait_until_it_answers();
+        let settings = Settings::new(reach);
+        settings.make_data();
+        let child = settings.spawn(&[]);
+        let mut database = Self { settings, child };
+        database.wait_until_it_answers();
+        database.make_account();
+        Some(database)
+    }
+
+    /// A member of a database cluster, which may still be starting. It runs as this user of the
+    /// system, with these options at each start, and with `first` at this one.
+    pub(super) fn begin_member(user: &str, more: Vec<String>, first: &[String]) -> Self {
+        let settings = Settings { user: user.to_owned(), more, ..Settings::new(Reach::Everywhere) };
+        let folder = settings.folder.path();
+        assert!(Command::new("chown").arg(user).arg(folder).status().unwrap().success());
+        settings.make_data();
+        let child = settings.spawn(first);
+        Self { settings, child }
+    }
+
+    /// The database of the server under test, and its user.
+    pub(super) fn make_account(&self) {
+        let (mut root, host) = (self.try_root().unwrap(), self.settings.reach.host());
         for sql in [
             format!("CREATE DATABASE {DATABASE}"),
             format!("CREATE USER {USER}@'{host}' IDENTIFIED BY 'secret'"),
@@ -112,41 +173,20 @@ impl MariaDb {
         ] {
             root.query_drop(sql).unwrap();
         }
-        Some(database)
     }
 
     /// A second server with the data that this one has now, like the other one of a pair that
     /// replicates.
     pub fn replica(&mut self) -> Self {
         self.stop();
-        let folder = tempfile::tempdir().unwrap();
-        let copied = Command::new("cp").arg("-a").arg(self.folder.path().join("data")).arg(folder.path()).status();
+        let settings = Settings::new(self.settings.reach);
+        let copied = Command::new("cp").arg("-a").arg(self.settings.path("data")).arg(settings.folder.path()).status();
         assert!(copied.unwrap().success());
         self.start_again();
-        let (port, reach) = (free_port(), self.reach);
-        let child = Self::spawn(&folder, port, reach);
-        let mut replica = Self { folder, port, reach, child };
+        let child = settings.spawn(&[]);
+        let mut replica = Self { settings, child };
         replica.wait_until_it_answers();
         replica
-    }
-
-    fn spawn(folder: &TempDir, port: u16, reach: Reach) -> Child {
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        let log = std::fs::File::create(path("log")).unwrap();
-        Command::new(mariadbd())
-            .args(["--no-defaults", "--skip-name-resolve"])
-            .args(SMALL)
-            .arg(format!("--bind-address={}", reach.listen()))
-            .arg(format!("--user={}", current_user()))
-            .arg(format!("--datadir={}", path("data")))
-            .arg(format!("--socket={}", path("socket")))
-            .arg(format!("--pid-file={}", path("pid")))
-            .arg(format!("--port={port}"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .env("TMPDIR", folder.path())
-            .spawn()
-            .expect("mariadbd is there: ./test installs it")
     }
 
     fn wait_until_it_answers(&mut self) -> Conn {
@@ -155,15 +195,24 @@ impl MariaDb {
             if let Ok(conn) = self.try_root() {
                 return conn;
             }
-            let ended = self.child.try_wait().unwrap();
-            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(ended.is_none() && Instant::now() < until, "MariaDB does not start: {}", log());
+            let has_ended = self.has_ended();
+            assert!(!has_ended && Instant::now() < until, "MariaDB does not start: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    fn try_root(&self) -> mysql::Result<Conn> {
-        let socket = self.folder.path().join("socket").display().to_string();
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// The log of all its starts.
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(self.settings.path("log")).unwrap_or_default()
+    }
+
+    /// A connection of the administrator, to no database.
+    pub(super) fn try_root(&self) -> mysql::Result<Conn> {
+        let socket = self.socket().display().to_string();
         Conn::new(OptsBuilder::new().user(Some("root")).socket(Some(socket)))
     }
 
@@ -187,12 +236,12 @@ impl MariaDb {
 
     /// The value for `--store`.
     pub fn url(&self) -> String {
-        self.url_by_way_of(self.port)
+        self.url_by_way_of(self.settings.port)
     }
 
     /// The same at another address of its host.
     pub fn url_at(&self, address: IpAddr) -> String {
-        format!("mysql://{USER}:secret@{address}:{}/{DATABASE}", self.port)
+        format!("mysql://{USER}:secret@{address}:{}/{DATABASE}", self.settings.port)
     }
 
     /// The same through a proxy on this port.
@@ -202,11 +251,11 @@ impl MariaDb {
 
     /// The socket on which the administrator's programs reach it.
     pub fn socket(&self) -> PathBuf {
-        self.folder.path().join("socket")
+        self.settings.path("socket")
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.settings.port
     }
 
     /// Rows of the table of pushes.
@@ -251,8 +300,19 @@ impl MariaDb {
 
     /// Starts it after a kill.
     pub fn start_again(&mut self) {
-        self.child = Self::spawn(&self.folder, self.port, self.reach);
+        self.begin_again(&[]);
         self.wait_until_it_answers();
+    }
+
+    /// The same, without waiting for it; `more` are options of this start alone.
+    pub(super) fn begin_again(&mut self, more: &[String]) {
+        self.child = self.settings.spawn(more);
+    }
+
+    /// What it prints when it is run with one more option by which it does not serve, but ends.
+    pub(super) fn run_with(&self, option: &str) -> String {
+        let output = self.settings.command().arg(option).output().unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Stops it in order; `start_again` brings it back.

@@ -5,6 +5,7 @@
 
 mod client;
 mod database;
+mod galera;
 mod haproxy;
 mod mariadb;
 mod node;
@@ -14,6 +15,7 @@ pub mod store;
 
 pub use client::{Client, Record};
 pub use database::Database;
+pub use galera::GaleraPair;
 pub use haproxy::HaProxy;
 pub use mariadb::MariaDb;
 pub use node::{Node, health};
