@@ -120,7 +120,7 @@ fn a_backup_is_made_of_the_store_that_is_configured() {
     program.user("ann", ContentForm::Text);
     let (status, out, err) = run(folder.path(), &["backup", "copy.db"]);
     assert_eq!((status, err.as_str()), (0, ""), "{out}");
-    assert!(out.starts_with("backed up sqlite:a.db into copy.db: ") && out.contains("accounts: 1,"), "{out}");
+    assert!(out.starts_with("backed up sqlite:a.db into copy.db: ") && out.contains("1 accounts"), "{out}");
     assert!(folder.path().join("copy.db").exists());
 }
 
