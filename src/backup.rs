@@ -19,8 +19,7 @@ pub fn run(order: &BackupArgs, stop: &AtomicBool) -> Result<(), String> {
     // The work is done: from here on the first signal ends the process.
     stop.store(true, Ordering::Release);
     let (store, file) = (&order.store, order.file.display());
-    let said =
-        format!("backed up {store} into {file}: {bytes} bytes, {accounts} accounts, {pushes} waiting pushes\n");
+    let said = format!("backed up {store} into {file}: {bytes} bytes, {accounts} accounts, {pushes} waiting pushes\n");
     // If stdout is closed, the exit status tells the result.
     io::stdout().write_all(said.as_bytes()).unwrap_or(());
     Ok(())
