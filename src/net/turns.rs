@@ -78,6 +78,8 @@ fn read_bytes(quantum: i64) -> usize {
 impl<S: NonblockingStream> ConnectionHub<S> {
     /// Reads connections with input: all that were just woken, and a part of the backlog.
     pub(super) fn serve_ready(&mut self) {
+        // Also in a turn in which nobody says anything: the next turn must not pay for it.
+        let opened = self.work.take_opened();
         if self.work.has_nothing_to_read() {
             return;
         }
@@ -102,7 +104,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             self.check_memory();
         }
         self.serve_queue(ConnReadQueueKind::Backlog, BACKLOG_TURN, &mut shared[..bytes], quantum);
-        let for_strangers = for_strangers(users_wait, self.work.take_opened());
+        let for_strangers = for_strangers(users_wait, opened);
         let spent = self.serve_queue(
             ConnReadQueueKind::WokenStrangers,
             woken_part(for_strangers),
