@@ -37,7 +37,7 @@ const fn load_of(senders: usize, in_flight: usize) -> AbsentLoad {
     AbsentLoad { senders, in_flight }
 }
 
-/// The last one: a sender of whom many messages are in flight has the whole store if nobody else
+/// The last one: one sender has many messages in flight, and the whole store, since nobody else
 /// needs it.
 const LOADS: [AbsentLoad; 4] = [load_of(10, 10), load_of(SENDERS, 100), load_of(SENDERS, 1_000), load_of(1, 1_000)];
 

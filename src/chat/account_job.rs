@@ -45,7 +45,7 @@ pub enum OwnAccountStoreJob {
         /// The user who was blocked.
         other: UserName,
     },
-    /// List all users whom the user blocks. → [`OwnAccountStoreJobOutcome::Blocked`]
+    /// List all users that the user blocks. → [`OwnAccountStoreJobOutcome::Blocked`]
     Blocked,
 }
 

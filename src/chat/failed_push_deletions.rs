@@ -6,8 +6,9 @@ use std::collections::{BTreeSet, VecDeque};
 /// Beyond this number a push is sent once more at the next log-in instead, as "at least once"
 /// allows.
 const COUNT_MAX: usize = 100_000;
-/// The largest number of retries at a time; the others follow as these succeed, or a second later,
-/// so that a store with problems gets little extra work.
+/// The largest number of retries that the timer starts at a time; the others follow as these
+/// succeed, or a second later, so that a store with problems gets little extra work. (All deletions
+/// together have half of the job queue.)
 const AT_ONCE_MAX: usize = 2_000;
 
 /// The deletions that failed. Each is retried until it succeeds, and until then the push counts as

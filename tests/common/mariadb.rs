@@ -66,7 +66,7 @@ struct Settings {
     folder: TempDir,
     port: u16,
     reach: Reach,
-    /// The user of the system as whom it runs.
+    /// It runs as this user of the system.
     user: String,
     more: Vec<String>,
 }
