@@ -248,6 +248,11 @@ fn seed_17565675_hundreds_of_deletions_waited_for_room_in_a_queue_for_one_job() 
 }
 
 #[test]
+fn seed_18140846_a_duplicate_came_while_the_deletion_of_the_first_was_done_and_not_told() {
+    run(18_140_846, 1_500);
+}
+
+#[test]
 fn seed_16777126_an_accept_of_nothing_began_while_its_user_was_offline() {
     run(16_777_126, 1_500);
 }

@@ -99,6 +99,9 @@ pub struct Oracle {
     /// Pushes whose deletion has failed and not yet been made good: a duplicate may be of one of
     /// them, so that nothing is taken off for it.
     undeleted: BTreeSet<u64>,
+    /// Pushes that the store has deleted without the core knowing it yet. The core may have
+    /// submitted the deletion late, for want of room.
+    untold_deletions: BTreeSet<u64>,
     /// Pushes that the store has, or may have. Of an acked one the core may not have been able to
     /// submit the deletion, which nobody sees.
     stored: BTreeSet<u64>,
@@ -158,6 +161,7 @@ impl Oracle {
             acked: BTreeSet::new(),
             acked_seqs: BTreeMap::new(),
             undeleted: BTreeSet::new(),
+            untold_deletions: BTreeSet::new(),
             stored: BTreeSet::new(),
             requests: BTreeMap::new(),
             moot: BTreeSet::new(),
@@ -248,6 +252,7 @@ impl Oracle {
                 self.unsettled.clear();
                 self.doubted.clear();
                 self.undeleted.clear();
+                self.untold_deletions.clear();
                 self.owned_anew();
                 self.incarnation += 1;
                 self.governed_anew();

@@ -11,7 +11,10 @@ impl Oracle {
             | (Job::AnswerFriend { push, .. }, JobOutcome::Answered(FriendAnswerOutcome::Done)) => {
                 _ = self.stored.insert(push.seq)
             }
-            (Job::DeletePush { seq, .. }, JobOutcome::Deleted) => _ = self.stored.remove(seq),
+            (Job::DeletePush { seq, .. }, JobOutcome::Deleted) => {
+                self.stored.remove(seq);
+                self.untold_deletions.insert(*seq);
+            }
             _ => {}
         }
         match (job, outcome) {
@@ -91,7 +94,7 @@ impl Oracle {
         let gone = match (job, outcome) {
             (Job::SavePush { push }, JobOutcome::Duplicate) if self.undeleted.is_empty() => {
                 let is_due = |seq: &u64| self.acked_seqs.get(seq) == Some(&self.incarnation) || self.moot.contains(seq);
-                if self.stored.iter().any(is_due) {
+                if !self.untold_deletions.is_empty() || self.stored.iter().any(is_due) {
                     return self.question(push.seq, true);
                 }
                 push.seq
@@ -99,10 +102,12 @@ impl Oracle {
             (Job::SavePush { push }, JobOutcome::Saved) => return self.question(push.seq, false),
             (Job::DeletePush { seq, .. }, JobOutcome::Deleted) => {
                 self.undeleted.remove(seq);
+                self.untold_deletions.remove(seq);
                 return;
             }
             (Job::DeletePush { seq, .. }, _) => {
                 self.undeleted.insert(*seq);
+                self.untold_deletions.remove(seq);
                 return;
             }
             (Job::AskFriend { push, .. } | Job::AnswerFriend { push, .. }, JobOutcome::Failed) => {
