@@ -5,18 +5,7 @@ use super::*;
 impl Oracle {
     pub(super) fn done(&mut self, job: &Job, outcome: &JobOutcome) {
         self.unsettled.extend(pair_in(job));
-        match (job, outcome) {
-            (Job::SavePush { push }, JobOutcome::Saved)
-            | (Job::AskFriend { push, .. }, JobOutcome::Asked(FriendRequestOutcome::Pending))
-            | (Job::AnswerFriend { push, .. }, JobOutcome::Answered(FriendAnswerOutcome::Done)) => {
-                _ = self.stored.insert(push.seq)
-            }
-            (Job::DeletePush { seq, .. }, JobOutcome::Deleted) => {
-                self.stored.remove(seq);
-                self.untold_deletions.insert(*seq);
-            }
-            _ => {}
-        }
+        self.note_stored(job, outcome);
         match (job, outcome) {
             (Job::SavePush { push }, JobOutcome::Saved | JobOutcome::Duplicate) => {
                 self.committed.insert(key_of(push));
@@ -131,6 +120,22 @@ impl Oracle {
         };
         for view in self.conns.values_mut() {
             view.outstanding.remove(&gone);
+        }
+    }
+
+    /// Notes which pushes the store has.
+    fn note_stored(&mut self, job: &Job, outcome: &JobOutcome) {
+        match (job, outcome) {
+            (Job::SavePush { push }, JobOutcome::Saved)
+            | (Job::AskFriend { push, .. }, JobOutcome::Asked(FriendRequestOutcome::Pending))
+            | (Job::AnswerFriend { push, .. }, JobOutcome::Answered(FriendAnswerOutcome::Done)) => {
+                _ = self.stored.insert(push.seq)
+            }
+            (Job::DeletePush { seq, .. }, JobOutcome::Deleted) => {
+                self.stored.remove(seq);
+                self.untold_deletions.insert(*seq);
+            }
+            _ => {}
         }
     }
 
