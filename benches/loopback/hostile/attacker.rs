@@ -6,7 +6,8 @@
 
 use super::super::Fallible;
 use super::attacks::{
-    Attack, Writer, comes_and_goes, is_slow, is_web_socket, leaves, log_in_of, logs_in_as, reads_nothing,
+    Attack, Writer, closes_at_once, comes_and_goes, is_slow, is_web_socket, leaves, log_in_of, logs_in_as,
+    reads_nothing,
 };
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -199,6 +200,9 @@ impl Attacker {
                 conn.written = 0;
                 if conn.waits {
                     return true;
+                }
+                if is_said && closes_at_once(self.attack) {
+                    return false;
                 }
                 if is_said && leaves(self.attack) {
                     self.leave(index);

@@ -50,6 +50,8 @@ pub enum Attack {
     ControlCharacters,
     /// Connections that are opened and closed at once.
     Connects,
+    /// Connections that send a part of a sign-up and are closed at once.
+    Abandoned,
     /// The largest file of the web page, again and again.
     Page,
 }
@@ -75,6 +77,7 @@ pub const ATTACKS: &[(Attack, &str)] = &[
     (Attack::OneAccount, "log-ins of one account"),
     (Attack::ControlCharacters, "control characters to slow friends"),
     (Attack::Connects, "connects"),
+    (Attack::Abandoned, "abandoned sign-ups"),
     (Attack::Page, "the web page"),
 ];
 
@@ -141,6 +144,7 @@ pub fn comes_and_goes(attack: Attack) -> bool {
     matches!(
         attack,
         Attack::Connects
+            | Attack::Abandoned
             | Attack::Page
             | Attack::StrangersReadNothing
             | Attack::Replaces
@@ -153,6 +157,14 @@ pub fn comes_and_goes(attack: Attack) -> bool {
 pub fn leaves(attack: Attack) -> bool {
     matches!(attack, Attack::StrangersReadNothing | Attack::Replaces)
 }
+
+/// Does it close a connection as soon as its first input is sent?
+pub fn closes_at_once(attack: Attack) -> bool {
+    attack == Attack::Abandoned
+}
+
+/// The size of a sign-up that is never finished: as large as it is with keys and a picture.
+const UNFINISHED_BYTES: usize = 15_000;
 
 /// The requests of a stranger: a few less than the allowance (`--requests-before-login-max`).
 const OF_STRANGER: u64 = 95;
@@ -222,6 +234,10 @@ impl Writer {
             match self.attack {
                 Attack::Pings => out.extend_from_slice(&[0x89, 0x80, 1, 2, 3, 4]),
                 Attack::Connects => return out.push(b' '),
+                Attack::Abandoned => {
+                    out.extend_from_slice(br#"{"TYPE":"1","CONTENT":{"userName":"#);
+                    return out.resize(UNFINISHED_BYTES, b' ');
+                }
                 Attack::Page if self.number > 1 => return,
                 Attack::StrangersReadNothing if self.number > OF_STRANGER => return,
                 Attack::Page => return out.extend_from_slice(request_for_the_largest_file().as_bytes()),
@@ -293,7 +309,7 @@ impl Writer {
                     self.index
                 )
             }
-            Attack::Pings | Attack::Connects | Attack::Page => String::new(),
+            Attack::Pings | Attack::Connects | Attack::Abandoned | Attack::Page => String::new(),
         }
     }
 }
