@@ -12,10 +12,10 @@ use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 #[test]
-fn so_many_connections_and_more_are_closed_as_they_come() {
+fn so_many_users_and_further_connections_are_closed_as_they_come() {
     let server = Server::tuned(|config| config.connections_max = 3);
     let (mut ann, mut bob) = server.friends("ann", "bob");
-    let third = server.raw();
+    let third = server.user("cy");
     for n in 0..5 {
         server.raw().expect_closed();
         ann.send(&ann.message(&format!("m{n}"), "bob", "not disturbed"));
@@ -34,6 +34,21 @@ fn so_many_connections_and_more_are_closed_as_they_come() {
         }
         assert!(Instant::now() < until, "its place is not free");
     }
+}
+
+#[test]
+fn a_crowd_that_never_logs_in_keeps_no_user_out() {
+    let server = Server::tuned(|config| config.connections_max = 20);
+    let mut crowd: Vec<Client> = (0..60).map(|_| server.raw()).collect();
+    let (mut ann, mut bob) = server.friends("ann", "bob");
+    crowd.extend((0..60).map(|_| server.raw()));
+    for n in 0..5 {
+        ann.send(&ann.message(&format!("m{n}"), "bob", "not disturbed"));
+        bob.take(&format!("m{n}"));
+        ann.expect_reply("RE_MESSAGE", &format!("m{n}"), "MS");
+    }
+    // The oldest of the crowd made room.
+    crowd.swap_remove(0).expect_closed();
 }
 
 fn log_in(client: &mut Client, password: &str) {

@@ -2,6 +2,7 @@
 //! client can cause.
 
 use super::conns::{LISTENER, token_of};
+use super::eviction::EvictionCursor;
 use super::hub::ConnectionHub;
 use super::socket::PlainTcpSocket;
 use super::turns::ACCEPTS_PER_TURN;
@@ -34,8 +35,9 @@ pub(super) struct LoopAcceptor {
     pause: Option<(u64, u64)>,
     /// Before this time pauses are not logged again.
     log_pause_from_ms: u64,
-    /// Connections are being refused, and that was logged.
-    full: bool,
+    /// While the limit is reached: was it logged that a connection was refused, or evicted?
+    logged_full: [bool; 2],
+    eviction: EvictionCursor,
 }
 
 impl LoopAcceptor {
@@ -45,7 +47,15 @@ impl LoopAcceptor {
     /// The system refuses to.
     pub(super) fn new(mut listener: TcpListener, conns_max: usize, registry: &Registry) -> io::Result<Self> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        Ok(Self { listener, conns_max, ready: true, pause: None, log_pause_from_ms: 0, full: false })
+        Ok(Self {
+            listener,
+            conns_max,
+            ready: true,
+            pause: None,
+            log_pause_from_ms: 0,
+            logged_full: [false; 2],
+            eviction: EvictionCursor::default(),
+        })
     }
 
     /// Sets the limit on connections; connections beyond it stay.
@@ -119,20 +129,16 @@ impl LoopAcceptor {
         hub: &mut ConnectionHub<PlainTcpSocket>,
         registry: &Registry,
     ) {
-        if hub.conns_len() >= self.conns_max {
-            hub.counters_mut().refused_at_limit += 1;
-            if !std::mem::replace(&mut self.full, true) {
-                hub.log_conn_limit(self.conns_max, peer.ip());
-            }
+        let Some(admitted) = hub.admit(peer.ip()) else { return };
+        if !self.make_room(peer, hub) {
+            hub.cancel_admission(admitted);
             return;
         }
-        self.full = false;
         // Answers are gathered over a turn already. A socket that refuses this option works
         // nevertheless.
         if let Err(error) = stream.set_nodelay(true) {
             log::debug!("TCP_NODELAY was refused: {error}");
         }
-        let Some(admitted) = hub.admit(peer.ip()) else { return };
         let token = token_of(hub.next_id());
         match registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
             Ok(()) => {
@@ -144,5 +150,21 @@ impl LoopAcceptor {
                 hub.cancel_admission(admitted);
             }
         }
+    }
+
+    /// Is there room for a connection of this client, perhaps in the place of another one?
+    fn make_room(&mut self, peer: SocketAddr, hub: &mut ConnectionHub<PlainTcpSocket>) -> bool {
+        if hub.conns_len() < self.conns_max {
+            self.logged_full = [false; 2];
+            return true;
+        }
+        let has_room = hub.evict_stranger(&mut self.eviction);
+        if !has_room {
+            hub.counters_mut().refused_at_limit += 1;
+        }
+        if !std::mem::replace(&mut self.logged_full[usize::from(has_room)], true) {
+            hub.log_conn_limit(self.conns_max, peer.ip(), has_room);
+        }
+        has_room
     }
 }

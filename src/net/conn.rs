@@ -172,6 +172,12 @@ impl<S: NonblockingStream> Conn<S> {
         self.write.is_open()
     }
 
+    /// Has its client ended its side without ever logging in? It can still wait for an answer.
+    #[must_use]
+    pub(super) fn is_abandoned(&self) -> bool {
+        !self.had_login && self.read.is_end_known()
+    }
+
     /// The kinds of its input that may be handed to the core now.
     #[must_use]
     pub fn input_pause(&self) -> InputPauseLevel {

@@ -38,6 +38,8 @@ pub enum CloseCause {
     PlainRefused,
     /// It came through a proxy, and its client's address has reached the limit on connections.
     AddressFull,
+    /// It was not logged in, and a new connection needed its place.
+    Evicted,
     /// A trusted proxy sent a PROXY header that cannot be read.
     BadProxyHeader,
     /// The server stopped.
@@ -46,7 +48,7 @@ pub enum CloseCause {
 
 impl CloseCause {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Chat(CoreCloseCause::Idle),
         Self::Chat(CoreCloseCause::Replaced),
         Self::Chat(CoreCloseCause::Garbage),
@@ -72,6 +74,7 @@ impl CloseCause {
         Self::BadProxyHeader,
         Self::Chat(CoreCloseCause::ByOperator),
         Self::Chat(CoreCloseCause::AccountDeleted),
+        Self::Evicted,
     ];
 
     fn index(self) -> usize {
@@ -101,6 +104,7 @@ impl CloseCause {
             Self::BadProxyHeader => 22,
             Self::Chat(CoreCloseCause::ByOperator) => 23,
             Self::Chat(CoreCloseCause::AccountDeleted) => 24,
+            Self::Evicted => 25,
         }
     }
 
@@ -142,6 +146,7 @@ impl CloseCause {
             Self::TlsBroken => "bad TLS",
             Self::PlainRefused => "no TLS",
             Self::AddressFull => "too many of its address",
+            Self::Evicted => "evicted for a new one",
             Self::BadProxyHeader => "bad PROXY header",
             Self::Stopped => "stopped",
         }

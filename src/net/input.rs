@@ -399,7 +399,9 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             return;
         }
         let silent_ms = self.clock.now_ms() - conn.last_input_ms;
-        let waits = silent_ms < HALF_CLOSED_MS || self.chat.has_unanswered_requests();
+        // While a request before log-in is not answered, input is paused; so a stranger waits for
+        // nothing here.
+        let waits = conn.had_login && (silent_ms < HALF_CLOSED_MS || self.chat.has_unanswered_requests());
         if conn.framing == Framing::Lines && waits && silent_ms < self.bounds.answer_within_ms.max(HALF_CLOSED_MS) {
             conn.read = ConnectionReadState::HalfClosed;
             drop(conn.take_input());

@@ -91,7 +91,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     }
 
     fn log_mailbox_full(&mut self, user: &UserName, sender: &str, quota: MailboxQuotaKind) {
-        if self.admits_line(LogRateLimitKind::MailboxFull) {
+        if self.admits_line(Level::Info, LogRateLimitKind::MailboxFull) {
             let fields: [LogLineField<'_>; 3] = [
                 ("cause", quota_name(quota).into()),
                 ("sender", Value::from_display(&sender)),
@@ -147,21 +147,29 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     /// Logs that a connection is refused because its address has reached the limit.
     #[cold]
     pub(super) fn log_address_full(&mut self, address: IpAddr) {
-        if self.admits_line(LogRateLimitKind::ConnectionRefused) {
+        if self.admits_line(Level::Info, LogRateLimitKind::ConnectionRefused) {
             let address = address.to_canonical();
             let fields = [("address", Value::from_display(&address)), ("cause", "connections_per_address".into())];
             self.write_line(Level::Info, LogRateLimitKind::ConnectionRefused.as_str(), None, &fields);
         }
     }
 
-    /// Logs that a connection is refused because the limit on connections is reached.
+    /// Logs that the limit on connections is reached: the one from this address is refused, or
+    /// (`has_room`) another one was closed for it.
     #[cold]
-    pub(super) fn log_conn_limit(&mut self, conns_max: usize, address: IpAddr) {
-        if self.admits_line(LogRateLimitKind::ConnectionRefused) {
+    pub(super) fn log_conn_limit(&mut self, conns_max: usize, address: IpAddr, has_room: bool) {
+        use LogRateLimitKind::{ConnectionClosed, ConnectionRefused};
+        let (kind, cause) = if has_room {
+            (ConnectionClosed, CloseCause::Evicted.as_str())
+        } else {
+            (ConnectionRefused, "connections")
+        };
+        if self.admits_line(Level::Info, kind) {
             let address = address.to_canonical();
             let shown = Value::from_display(&address);
-            let fields = [("address", shown), ("cause", "connections".into()), ("connections_max", conns_max.into())];
-            self.write_line(Level::Warn, LogRateLimitKind::ConnectionRefused.as_str(), None, &fields);
+            let whose = if has_room { "new_address" } else { "address" };
+            let fields = [(whose, shown), ("cause", cause.into()), ("connections_max", conns_max.into())];
+            self.write_line(Level::Warn, kind.as_str(), None, &fields);
         }
     }
 
@@ -183,7 +191,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         field: Option<LogLineField<'_>>,
         user: Option<&UserName>,
     ) {
-        if self.admits_line(kind) {
+        if self.admits_line(Level::Info, kind) {
             let user = user.map(|user| ("user", user.as_str().into()));
             let fields: Vec<LogLineField<'_>> = field.into_iter().chain(user).collect();
             self.write_line(Level::Info, kind.as_str(), conn, &fields);
@@ -197,8 +205,8 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     }
 
     /// May one more line of this kind be written?
-    fn admits_line(&mut self, kind: LogRateLimitKind) -> bool {
-        log_enabled!(Level::Debug) || (log_enabled!(Level::Info) && self.line_rates.admit(kind, self.clock.now_ms()))
+    fn admits_line(&mut self, level: Level, kind: LogRateLimitKind) -> bool {
+        log_enabled!(Level::Debug) || (log_enabled!(level) && self.line_rates.admit(kind, self.clock.now_ms()))
     }
 
     /// Writes a line, through a bounded queue (`src/logging.rs`): this does not wait.

@@ -18,6 +18,7 @@ pub mod conn;
 pub mod conns;
 pub mod counters;
 mod deadlines;
+mod eviction;
 mod forwarded;
 mod handshakes;
 pub mod hub;

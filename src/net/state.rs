@@ -32,6 +32,12 @@ impl ConnectionReadState {
         matches!(self, Self::Ended | Self::HalfClosed)
     }
 
+    /// Has the client ended its side, as far as is known, whether that was read or not?
+    #[must_use]
+    pub fn is_end_known(self) -> bool {
+        matches!(self, Self::Ending) || self.has_ended()
+    }
+
     /// An edge came, which may announce the client's end.
     pub fn on_edge(&mut self, announces_end: bool) {
         match self {
@@ -124,6 +130,8 @@ impl ConnectionWriteState {
             CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => Self::Dead,
             // As for a connection without a proxy: it is closed at once, and holds no descriptor.
             CloseCause::AddressFull => Self::Dead,
+            // Its descriptor is needed now.
+            CloseCause::Evicted => Self::Dead,
             cause if cause.sends_only_reason() => Self::Closing(FinalOutputMode::Reason),
             _ => Self::Closing(FinalOutputMode::Everything),
         }
@@ -209,6 +217,7 @@ mod tests {
             });
             assert_eq!(became, expected, "{state:?}");
             assert!(!(state.is_readable() && state.has_ended()), "{state:?}");
+            assert_eq!(state.is_end_known(), !matches!(state, Drained | Readable), "{state:?}");
         }
     }
 
@@ -235,7 +244,7 @@ mod tests {
                 CloseCause::IoError | CloseCause::SlowReader | CloseCause::OutputTimeout | CloseCause::Memory => {
                     ConnectionWriteState::Dead
                 }
-                CloseCause::AddressFull => ConnectionWriteState::Dead,
+                CloseCause::AddressFull | CloseCause::Evicted => ConnectionWriteState::Dead,
                 CloseCause::Chat(
                     CoreCloseCause::Idle
                     | CoreCloseCause::Replaced

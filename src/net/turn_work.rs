@@ -273,6 +273,11 @@ impl ConnectionWorkQueues {
         self.opened += OPENING;
     }
 
+    /// Opening a connection took more work than usual.
+    pub(super) fn note_more_of_opening(&mut self, cost: i64) {
+        self.opened += cost;
+    }
+
     /// Takes the work of the connections that were opened.
     pub(super) fn take_opened(&mut self) -> i64 {
         std::mem::take(&mut self.opened)

@@ -9,8 +9,9 @@
 //!
 //! Connections on which nobody has logged in are *strangers*, with two such queues of their own:
 //! most of their work goes to those that were just woken, so that a log-in does not wait behind
-//! strangers that never stop. While users have input, a turn does little for strangers: however
-//! many there are, they do not make turns much longer.
+//! strangers that never stop. A stranger whose client has ended its side comes after the others: it
+//! may wait for an answer, but usually its client is gone. While users have input, a turn does
+//! little for strangers: however many there are, they do not make turns much longer.
 //!
 //! A connection that used more than the quantum (an input is never split) has a debt, and is
 //! skipped until it is repaid.
@@ -189,7 +190,11 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     /// Queues a connection to be served in this turn, or first in the next.
     pub(super) fn queue(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
-            self.work.queue_soon(id, &mut conn.lists, conn.had_login);
+            if conn.is_abandoned() {
+                self.work.queue_later(id, &mut conn.lists, conn.had_login);
+            } else {
+                self.work.queue_soon(id, &mut conn.lists, conn.had_login);
+            }
         }
     }
 
@@ -198,7 +203,11 @@ impl<S: NonblockingStream> ConnectionHub<S> {
     /// read. A request has a largest size, so this ends.
     fn queue_unfinished(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.get_mut(id) {
-            self.work.queue_unfinished(id, &mut conn.lists, conn.had_login);
+            if conn.is_abandoned() {
+                self.work.queue_later(id, &mut conn.lists, conn.had_login);
+            } else {
+                self.work.queue_unfinished(id, &mut conn.lists, conn.had_login);
+            }
         }
     }
 

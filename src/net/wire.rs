@@ -138,6 +138,7 @@ impl Framing {
             // The TLS session is broken: nothing more can be encrypted.
             CloseCause::TlsBroken => return,
             CloseCause::AddressFull | CloseCause::BadProxyHeader => return,
+            CloseCause::Evicted => return,
         };
         if self == Self::WebSocket {
             ws::write_close(out, Some(code));

@@ -79,10 +79,14 @@ fn clients_leave_the_store_the_files_it_needs() {
     let folder = tempfile::tempdir().unwrap();
     let program = Program::start(&mut limited("", 80, &format!("sqlite:{}", folder.path().join("a.db").display())));
     let mut ann = program.client();
-    let (_crowd, answered) = crowd(program.addr);
-    assert!(answered > 20, "{answered}");
     ann.sign_up("ann");
     ann.log_in("ann");
+    let (_crowd, answered) = crowd(program.addr);
+    assert!(answered > 20, "{answered}");
+    let mut bob = program.client();
+    bob.sign_up("bob");
+    bob.log_in("bob");
+    befriend(&mut ann, &mut bob);
 }
 
 #[test]
@@ -91,6 +95,7 @@ fn a_database_that_was_away_is_come_to_again_however_many_clients_there_are() {
     let program = Program::start(&mut limited("", 96, &database.url()));
     let mut ann = program.client();
     ann.sign_up("ann");
+    ann.log_in("ann");
     let (_crowd, answered) = crowd(program.addr);
     assert!(answered > 20, "{answered}");
     let mut tries = 0;

@@ -214,7 +214,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
         WHOLE,
         "connections-max",
         OptionKind::Count(number!(1, 10_000_000, connections_max: usize)),
-        "Open connections; further ones are closed at once.",
+        "Open connections. For a further one, an old connection that is not logged in is closed; if there is none, the new one is.",
     ),
     opt(
         WHOLE,

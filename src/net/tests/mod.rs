@@ -1,6 +1,7 @@
 //! Tests of the hub with sockets that tear all data into pieces, and block and fail at any place.
 //! The core is the real one. In place of a store a short function answers the jobs.
 
+mod eviction;
 mod files;
 mod memory;
 mod pause;

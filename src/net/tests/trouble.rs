@@ -197,8 +197,8 @@ fn a_client_that_asks_for_more_than_its_output_may_use_and_reads_nothing_is_clos
 fn very_many_ends_at_once_are_handled_over_some_turns() {
     let mut world = TestConnectionHub::new(17, 0);
     let ended: Vec<_> = (0..300).map(|_| world.connect()).collect();
-    for client in &ended {
-        client.send(r#"{"MID":"h","TYPE":"0"}"#);
+    for (place, client) in ended.iter().enumerate() {
+        client.send(login(&format!("u{place}")));
         client.end();
     }
     world.settle();

@@ -17,7 +17,7 @@ fn turns(world: &mut TestConnectionHub, count: usize) {
     }
 }
 
-fn beat(n: usize) -> String {
+pub(super) fn beat(n: usize) -> String {
     format!(r#"{{"MID":"h{n}","TYPE":"0"}}"#)
 }
 
