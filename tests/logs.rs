@@ -179,6 +179,28 @@ fn an_address_with_too_many_connections_is_named() {
     assert_eq!(next(&program, "connection refused"), "address=192.0.2.7 cause=connections_per_address");
 }
 
+/// It is a warning, so it is also there when the lines about clients are off.
+#[test]
+fn the_limit_on_connections_is_told_of_once_and_with_the_cause() {
+    let mut program = server(&["--connections-max", "1", "--log", "warn"]);
+    let mut stranger = program.client(ContentForm::Text);
+    let mut user = program.client(ContentForm::Text);
+    stranger.expect_closed();
+    let said = next(&program, "connection closed");
+    assert_eq!(said, "new_address=127.0.0.1 cause=\"evicted for a new one\" connections_max=1");
+    user.sign_up("ann");
+    user.log_in("ann");
+    for _ in 0..3 {
+        program.client(ContentForm::Text).expect_closed();
+    }
+    assert_eq!(next(&program, "connection refused"), "address=127.0.0.1 cause=connections connections_max=1");
+    user.fence();
+    drop(user);
+    program.ask_to_stop();
+    let log = program.rest_of_log();
+    assert!(log.iter().all(|line| !line.contains("connection refused")), "once: {log:?}");
+}
+
 #[test]
 fn a_large_write_ahead_log_is_warned_of() {
     let program = Program::start(&[&CHEAP_PASSWORDS[..], &["--wal-warn-bytes", "1MiB"]].concat());

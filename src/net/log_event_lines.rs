@@ -164,7 +164,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         } else {
             (ConnectionRefused, "connections")
         };
-        if self.admits_line(Level::Info, kind) {
+        if self.admits_line(Level::Warn, kind) {
             let address = address.to_canonical();
             let shown = Value::from_display(&address);
             let whose = if has_room { "new_address" } else { "address" };
