@@ -5,6 +5,7 @@ use super::conn::{Conn, InputWaitReasons};
 use super::counters::CloseCause;
 use super::hub::ConnectionHub;
 use super::socket::NonblockingStream;
+use super::state::ConnectionListFlags;
 use super::turn_work::CLOSING;
 use crate::chat::contract::ConnId;
 
@@ -16,9 +17,12 @@ const SLOTS_LOOKED_AT: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct EvictionCursor(usize);
 
-/// May it be closed for a new one? Not while its password is being checked.
+/// May it be closed for a new one? Not while its password is being checked, nor before the answer
+/// to that is written.
 fn is_evictable<S>(conn: &Conn<S>) -> bool {
-    !conn.had_login && !conn.input_waits.has(InputWaitReasons::PAUSED)
+    let is_being_answered =
+        conn.input_waits.has(InputWaitReasons::PAUSED) || conn.lists.has(ConnectionListFlags::TO_WRITE);
+    !conn.had_login && !is_being_answered
 }
 
 impl<S: NonblockingStream> ConnectionHub<S> {

@@ -56,6 +56,27 @@ fn a_client_whose_password_is_being_checked_keeps_its_place() {
     assert_eq!(ann.text(), LS);
 }
 
+/// New connections are accepted after the answers of the store, and before output is written.
+#[test]
+fn an_answer_is_written_before_its_client_makes_room() {
+    let mut world = TestConnectionHub::new(57, 0);
+    world.store_answers = false;
+    let ann = world.connect();
+    ann.send(sign_up("ann"));
+    world.settle();
+    let mut cursor = EvictionCursor::default();
+    // A hash and a new account.
+    for _ in 0..2 {
+        for (ticket, job) in std::mem::take(&mut world.waiting) {
+            world.hub.on_finished(ticket, yes(&job));
+        }
+        assert!(!world.hub.evict_stranger(&mut cursor));
+        world.turn();
+    }
+    assert_eq!(ann.text(), SS);
+    assert!(world.hub.evict_stranger(&mut cursor));
+}
+
 /// A closing connection waits for the client's end for some seconds.
 #[test]
 fn a_connection_that_is_being_closed_makes_room() {
