@@ -116,19 +116,6 @@ impl<K: SlabKey, T> GenerationalSlab<K, T> {
         self.slab.is_empty()
     }
 
-    /// The number of slots that were ever used.
-    #[must_use]
-    pub fn slots_len(&self) -> usize {
-        self.generations.len()
-    }
-
-    /// The key of the value in this slot, if there is one.
-    #[must_use]
-    pub fn key_at(&self, slot: usize) -> Option<K> {
-        // The number of values in each slab is bounded far below 2^32.
-        self.slab.contains(slot).then(|| K::new(slot as u32, self.generations[slot]))
-    }
-
     /// All keys, in the order of their slots.
     pub fn keys(&self) -> impl Iterator<Item = K> {
         self.slab.iter().map(|(slot, _)| K::new(slot as u32, self.generations[slot]))
@@ -180,9 +167,6 @@ mod tests {
         assert_eq!((slab.get(second), slab.len()), (Some(&'b'), 1));
         assert_eq!(slab.keys().collect::<Vec<_>>(), [second]);
         assert_eq!(slab.values().collect::<Vec<_>>(), [&'b']);
-        assert_eq!((slab.slots_len(), slab.key_at(0), slab.key_at(1)), (1, Some(second), None));
-        slab.remove(second);
-        assert_eq!((slab.slots_len(), slab.key_at(0)), (1, None));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! client can cause.
 
 use super::conns::{LISTENER, token_of};
-use super::eviction::EvictionCursor;
 use super::hub::ConnectionHub;
 use super::socket::PlainTcpSocket;
 use super::turns::ACCEPTS_PER_TURN;
@@ -35,9 +34,8 @@ pub(super) struct LoopAcceptor {
     pause: Option<(u64, u64)>,
     /// Before this time pauses are not logged again.
     log_pause_from_ms: u64,
-    /// While the limit is reached: was it logged that a connection was refused, or evicted?
+    /// Since the limit was reached: was it logged that a connection was refused, or evicted?
     logged_full: [bool; 2],
-    eviction: EvictionCursor,
 }
 
 impl LoopAcceptor {
@@ -47,15 +45,7 @@ impl LoopAcceptor {
     /// The system refuses to.
     pub(super) fn new(mut listener: TcpListener, conns_max: usize, registry: &Registry) -> io::Result<Self> {
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        Ok(Self {
-            listener,
-            conns_max,
-            ready: true,
-            pause: None,
-            log_pause_from_ms: 0,
-            logged_full: [false; 2],
-            eviction: EvictionCursor::default(),
-        })
+        Ok(Self { listener, conns_max, ready: true, pause: None, log_pause_from_ms: 0, logged_full: [false; 2] })
     }
 
     /// Sets the limit on connections; connections beyond it stay.
@@ -155,10 +145,13 @@ impl LoopAcceptor {
     /// Is there room for a connection of this client, perhaps in the place of another one?
     fn make_room(&mut self, peer: SocketAddr, hub: &mut ConnectionHub<PlainTcpSocket>) -> bool {
         if hub.conns_len() < self.conns_max {
-            self.logged_full = [false; 2];
+            // While a crowd comes and goes, there is a free place now and then.
+            if hub.conns_len() <= self.conns_max - self.conns_max.div_ceil(8) {
+                self.logged_full = [false; 2];
+            }
             return true;
         }
-        let has_room = hub.evict_stranger(&mut self.eviction);
+        let has_room = hub.evict_stranger();
         if !has_room {
             hub.counters_mut().refused_at_limit += 1;
         }

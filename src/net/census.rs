@@ -73,6 +73,11 @@ impl ConnectionCounts {
         self.kinds().filter(|(kind, _)| kind.is_logged_in).map(|(_, count)| count).sum()
     }
 
+    /// The connections on which nobody has logged in.
+    pub(super) fn strangers(&self) -> usize {
+        self.kinds().filter(|(kind, _)| !kind.is_logged_in).map(|(_, count)| count).sum()
+    }
+
     /// The number of connections removed so far.
     pub(super) fn removed(&self) -> u64 {
         self.removed

@@ -220,6 +220,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             self.addresses.remove(id, conn.address_key);
             conn.output.clear(&mut self.buffers.spare);
             self.memory.input_bytes -= conn.counted_input();
+            self.note_one_stranger_less();
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Room for new connections when the limit is reached: connections on which nobody has logged in
-//! make place, the oldest first. So a crowd of connections that never log in keeps no user out.
+//! Room for new connections when the limit is reached: the connections on which nobody has logged
+//! in (*strangers*) make room, the oldest first. So a crowd of connections that never log in keeps
+//! no user out.
 
 use super::conn::{Conn, InputWaitReasons};
 use super::counters::CloseCause;
@@ -8,48 +9,95 @@ use super::socket::NonblockingStream;
 use super::state::ConnectionListFlags;
 use super::turn_work::CLOSING;
 use crate::chat::contract::ConnId;
+use std::collections::VecDeque;
 
-/// The number of slots that are looked at for one new connection. The oldest of a sample this large
-/// is older than nearly all others, at a cost that does not grow with the number of connections.
-const SLOTS_LOOKED_AT: usize = 32;
+/// The number of strangers that are passed over for one new connection, because they wait for an
+/// answer.
+const PASSED_OVER_MAX: usize = 64;
+/// The number of entries that may be out of date, whatever the number of strangers.
+const STALE_MAX: usize = 64;
 
-/// The slot at which the next search begins, so that each search looks at others.
+/// All strangers, in the order in which they were opened. An entry stays when its connection is
+/// closed or logs in; such entries are removed together when they are the most.
 #[derive(Debug, Default)]
-pub(super) struct EvictionCursor(usize);
+pub(super) struct StrangerQueue {
+    ids: VecDeque<ConnId>,
+}
 
-/// May it be closed for a new one? Not while its password is being checked, nor before the answer
-/// to that is written.
-fn is_evictable<S>(conn: &Conn<S>) -> bool {
-    let is_being_answered =
-        conn.input_waits.has(InputWaitReasons::PAUSED) || conn.lists.has(ConnectionListFlags::TO_WRITE);
-    !conn.had_login && !is_being_answered
+impl StrangerQueue {
+    /// Adds a connection that was just opened.
+    pub(super) fn push(&mut self, id: ConnId) {
+        self.ids.push_back(id);
+    }
+
+    /// The number of its entries.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Removes the entries that are out of date, if they are the most. `count`: the number of
+    /// strangers.
+    fn remove_stale(&mut self, count: usize, is_stranger: impl Fn(ConnId) -> bool) {
+        if self.ids.len() > 2 * count + STALE_MAX {
+            self.ids.retain(|&id| is_stranger(id));
+            self.ids.shrink_to(2 * self.ids.len());
+        }
+    }
+}
+
+/// Is it waiting for the answer to a request that needs the store, or for that to be written?
+fn is_being_answered<S>(conn: &Conn<S>) -> bool {
+    conn.input_waits.has(InputWaitReasons::PAUSED) || conn.lists.has(ConnectionListFlags::TO_WRITE)
 }
 
 impl<S: NonblockingStream> ConnectionHub<S> {
-    /// Closes a connection on which nobody has logged in, without an answer, and frees its
-    /// descriptor at once. It is the one among some that has been silent for the longest time.
-    /// `false`: there is none among them. Must not be called while a connection is served.
+    /// Closes the oldest stranger that is not waiting for an answer, without telling it, and frees
+    /// its descriptor at once. `false`: there is none. Must not be called while a connection is
+    /// served.
     #[inline(never)]
-    pub(super) fn evict_stranger(&mut self, cursor: &mut EvictionCursor) -> bool {
-        let Some(id) = self.find_evictable(cursor) else { return false };
-        // If it is closing already, its cause was counted.
-        self.close(id, CloseCause::Evicted);
-        self.remove(id);
-        self.work.note_more_of_opening(CLOSING);
-        true
+    pub(super) fn evict_stranger(&mut self) -> bool {
+        let mut passed_over = 0;
+        while passed_over < PASSED_OVER_MAX.min(self.strangers.ids.len())
+            && let Some(id) = self.strangers.ids.pop_front()
+        {
+            let Some(conn) = self.conns.get(id).filter(|conn| !conn.had_login) else { continue };
+            if is_being_answered(conn) {
+                self.strangers.push(id);
+                passed_over += 1;
+                continue;
+            }
+            // If it is closing already, its cause was counted.
+            self.close(id, CloseCause::Evicted);
+            self.remove(id);
+            self.work.note_more_of_opening(CLOSING);
+            return true;
+        }
+        false
     }
 
-    fn find_evictable(&self, EvictionCursor(next): &mut EvictionCursor) -> Option<ConnId> {
-        let slots = self.conns.slots_len();
-        let mut oldest: Option<(u64, ConnId)> = None;
-        for _ in 0..SLOTS_LOOKED_AT.min(slots) {
-            *next = if *next + 1 < slots { *next + 1 } else { 0 };
-            let Some(id) = self.conns.key_at(*next) else { continue };
-            let Some(conn) = self.conns.get(id).filter(|conn| is_evictable(conn)) else { continue };
-            if oldest.is_none_or(|(since_ms, _)| conn.last_input_ms < since_ms) {
-                oldest = Some((conn.last_input_ms, id));
-            }
+    /// A stranger was removed, or has logged in.
+    pub(super) fn note_one_stranger_less(&mut self) {
+        let conns = &self.conns;
+        self.strangers.remove_stale(self.census.strangers(), |id| conns.get(id).is_some_and(|conn| !conn.had_login));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_are_out_of_date_are_removed_when_they_are_the_most() {
+        let mut strangers = StrangerQueue::default();
+        for slot in 0..1_000 {
+            strangers.push(ConnId { slot, generation: 0 });
         }
-        oldest.map(|(_, id)| id)
+        strangers.remove_stale(900, |_| panic!("nearly all of them are strangers"));
+        strangers.remove_stale(400, |id| id.slot >= 600);
+        let left: Vec<u32> = strangers.ids.iter().map(|id| id.slot).collect();
+        assert_eq!(left, (600..1_000).collect::<Vec<_>>(), "in their order");
+        strangers.remove_stale(0, |_| false);
+        assert!(strangers.ids.is_empty() && strangers.ids.capacity() < 64, "{}", strangers.ids.capacity());
     }
 }

@@ -11,6 +11,7 @@ use super::conn::{Conn, InputWaitReasons};
 use super::conns::Conns;
 use super::counters::{CloseCause, ConnectionHubCounters};
 use super::deadlines::ConnDeadlineQueues;
+use super::eviction::StrangerQueue;
 use super::handshakes::TlsOffer;
 use super::line_rates::LogRateLimits;
 use super::memory::MemoryBudgetTracker;
@@ -78,6 +79,7 @@ pub struct ConnectionHub<S> {
     pub(super) nodes: InterNodeChannels,
     pub(super) line_rates: LogRateLimits,
     pub(super) census: ConnectionCounts,
+    pub(super) strangers: StrangerQueue,
     pub(super) admin_calls: PendingAdminCalls,
 }
 
@@ -105,6 +107,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
             nodes: InterNodeChannels::default(),
             line_rates: LogRateLimits::new(bounds.log_lines_per_second_max),
             census: ConnectionCounts::default(),
+            strangers: StrangerQueue::default(),
             admin_calls: PendingAdminCalls::default(),
         }
     }
@@ -191,6 +194,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         };
         let id = self.conns.insert(Conn::new(socket, address_key, self.clock.now_ms()));
         self.count_opened(id);
+        self.strangers.push(id);
         if let Some(proxy) = proxy {
             self.addresses.proxied.note_opened(id, proxy);
         }
@@ -373,6 +377,7 @@ impl<S: NonblockingStream> ConnectionHub<S> {
                     known.had_login = true;
                 }
                 self.count_changed(conn);
+                self.note_one_stranger_less();
             }
             CoreAction::Close { conn, cause } => self.begin_close(conn, CloseCause::Chat(cause)),
             CoreAction::Submit { ticket, job } => self.jobs.push((ticket, job)),

@@ -214,7 +214,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
         WHOLE,
         "connections-max",
         OptionKind::Count(number!(1, 10_000_000, connections_max: usize)),
-        "Open connections. For a further one, an old connection that is not logged in is closed; if there is none, the new one is.",
+        "The most connections that may be open. A further one takes the place of the oldest one that is not logged in; if there is none, it is closed at once.",
     ),
     opt(
         WHOLE,

@@ -3,7 +3,6 @@
 use super::turns::beat;
 use super::*;
 use crate::net::counters::CloseCause;
-use crate::net::eviction::EvictionCursor;
 
 /// Lets some time pass, so that later connections are younger.
 fn wait(world: &mut TestConnectionHub) {
@@ -24,18 +23,17 @@ fn the_oldest_connection_that_never_logged_in_makes_room() {
         })
         .collect();
     wait(&mut world);
-    // This one has just spoken, so it is not the oldest any more.
+    // It does not matter how much they say.
     strangers[0].send(beat(1));
     wait(&mut world);
-    let mut cursor = EvictionCursor::default();
-    for expected in [1, 2, 0] {
+    for expected in [0, 1, 2] {
         let before = world.hub.conns_len();
-        assert!(world.hub.evict_stranger(&mut cursor));
+        assert!(world.hub.evict_stranger());
         assert!(strangers[expected].dropped(), "{expected} is the oldest");
         assert_eq!(world.hub.conns_len(), before - 1, "its descriptor is free at once");
         wait(&mut world);
     }
-    assert!(!world.hub.evict_stranger(&mut cursor) && !ann.dropped(), "users stay");
+    assert!(!world.hub.evict_stranger() && !ann.dropped(), "users stay");
     assert_eq!(world.hub.counters().closed(CloseCause::Evicted), 3);
     ann.send(beat(2));
     world.settle();
@@ -49,8 +47,7 @@ fn a_client_whose_password_is_being_checked_keeps_its_place() {
     let ann = world.connect();
     ann.send(login("ann"));
     world.settle();
-    let mut cursor = EvictionCursor::default();
-    assert!(!world.hub.evict_stranger(&mut cursor));
+    assert!(!world.hub.evict_stranger());
     world.store_answers = true;
     world.settle();
     assert_eq!(ann.text(), LS);
@@ -64,17 +61,16 @@ fn an_answer_is_written_before_its_client_makes_room() {
     let ann = world.connect();
     ann.send(sign_up("ann"));
     world.settle();
-    let mut cursor = EvictionCursor::default();
     // A hash and a new account.
     for _ in 0..2 {
         for (ticket, job) in std::mem::take(&mut world.waiting) {
             world.hub.on_finished(ticket, yes(&job));
         }
-        assert!(!world.hub.evict_stranger(&mut cursor));
+        assert!(!world.hub.evict_stranger());
         world.turn();
     }
     assert_eq!(ann.text(), SS);
-    assert!(world.hub.evict_stranger(&mut cursor));
+    assert!(world.hub.evict_stranger());
 }
 
 /// A closing connection waits for the client's end for some seconds.
@@ -85,25 +81,69 @@ fn a_connection_that_is_being_closed_makes_room() {
     client.send("GET / HTTP/1.1\r\n\r\n");
     world.settle();
     assert!(client.server_ended() && !client.dropped());
-    assert!(world.hub.evict_stranger(&mut EvictionCursor::default()));
+    assert!(world.hub.evict_stranger());
     assert!(client.dropped());
     assert_eq!(world.hub.counters().closed(CloseCause::Evicted), 0, "it was closed for another cause");
     world.now_ms += 60_000;
     world.settle();
 }
 
-/// However few there are among many users, some search finds them.
+/// However few there are among many users.
 #[test]
-fn each_search_goes_on_where_the_last_one_ended() {
+fn a_single_stranger_is_found() {
     let mut world = TestConnectionHub::new(54, 0);
-    for n in 0..200 {
+    for n in 0..100 {
         world.connect().send(login(&format!("u{n}")));
     }
     let stranger = world.connect();
+    for n in 100..1_000 {
+        world.connect().send(login(&format!("u{n}")));
+    }
     world.settle();
-    let mut cursor = EvictionCursor::default();
-    let searches = (1..=20).find(|_| world.hub.evict_stranger(&mut cursor)).unwrap_or(20);
-    assert!(stranger.dropped() && searches <= 201_usize.div_ceil(32), "{searches}");
+    assert!(world.hub.evict_stranger() && stranger.dropped());
+    assert!(!world.hub.evict_stranger());
+}
+
+/// They make no room now, and are the next ones when they have their answers.
+#[test]
+fn strangers_that_wait_for_answers_are_passed_over() {
+    let mut world = TestConnectionHub::new(58, 0);
+    world.store_answers = false;
+    let waiting: Vec<_> = (0..100).map(|_| world.connect()).collect();
+    for (n, client) in waiting.iter().enumerate() {
+        client.send(sign_up(&format!("u{n}")));
+    }
+    world.settle();
+    let idle: Vec<_> = (0..2).map(|_| world.connect()).collect();
+    // A bounded number is passed over each time.
+    assert!(!world.hub.evict_stranger());
+    assert!(world.hub.evict_stranger() && world.hub.evict_stranger());
+    assert!(idle.iter().all(TestClient::dropped) && !waiting.iter().any(TestClient::dropped));
+    world.store_answers = true;
+    world.settle();
+    assert!(waiting.iter().all(|client| client.text() == SS));
+    assert!((0..100).all(|_| world.hub.evict_stranger()));
+    assert!(waiting.iter().all(TestClient::dropped) && !world.hub.evict_stranger());
+}
+
+/// Entries of those who logged in or left do not pile up.
+#[test]
+fn the_queue_of_strangers_is_no_longer_than_twice_their_number() {
+    let mut world = TestConnectionHub::new(59, 0);
+    let stranger = world.connect();
+    for n in 0..2_000 {
+        let client = world.connect();
+        if n % 2 == 0 {
+            client.send(login(&format!("u{n}")));
+        } else {
+            client.end();
+        }
+        world.turn();
+        world.turn();
+        world.turn();
+        assert!(world.hub.strangers.len() <= 80, "{} after {n}", world.hub.strangers.len());
+    }
+    assert!(world.hub.evict_stranger() && stranger.dropped());
 }
 
 /// Nothing that it was to be told is lost: its answers are written before.
