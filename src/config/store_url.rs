@@ -20,8 +20,10 @@ impl StoreUrl {
     /// # Errors
     /// The fault in the URL, as the end of a sentence; a password in it is not repeated.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if text == "memory:" || text == "memory" {
-            return Ok(Self::Memory);
+        if let Some(behind) = text.strip_prefix("memory:") {
+            // What stands behind it is not repeated: it may be a password.
+            let why = "nothing may stand behind \"memory:\": a store in memory has neither a name nor a file";
+            return if behind.is_empty() { Ok(Self::Memory) } else { Err(why.to_owned()) };
         }
         if let Some(path) = text.strip_prefix("sqlite:") {
             // `sqlite:///var/x.db` is how most other programs write an absolute path.
@@ -153,6 +155,9 @@ mod tests {
     fn a_bad_store_url_is_refused_without_its_password() {
         for bad in [
             "",
+            "memory",
+            "memory:geheim",
+            "memory://",
             "sqlite:",
             "sqlite://",
             "sqlite::memory:",
@@ -189,6 +194,8 @@ mod tests {
             assert!(!why.contains("geheim") && !why.contains("heim") && !why.contains('\0'), "{bad}: {why}");
             assert!(!why.ends_with('.') && !why.contains('\n'), "the end of a sentence: {why}");
         }
+        assert!(StoreUrl::parse("memory").unwrap_err().starts_with("\"memory\" is no kind of store"));
+        assert!(StoreUrl::parse("memory:x").unwrap_err().starts_with("nothing may stand behind \"memory:\""));
         for url in ["mysql://u:p@h:70000/d", "mysql://h:70000/d"] {
             assert!(StoreUrl::parse(url).unwrap_err().contains("70000"));
         }

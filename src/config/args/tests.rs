@@ -43,6 +43,8 @@ fn an_error_is_one_sentence_that_names_the_argument() {
         (&["--store=memory:", "--store", "memory:"], &["--store is given twice"]),
         (&["--log", "info", "--log", "info"], &["--log is given twice"]),
         (&["--store=sqlite::memory:"], &["--store", "memory:"]),
+        (&["--store=memory"], &["--store: \"memory\" is no kind of store", "and memory:"]),
+        (&["--store=memory:x"], &["--store: nothing may stand behind \"memory:\""]),
         (&["--store=mysql://u:p@h:70000/d"], &["--store", "70000"]),
         (&["-x"], &["-x"]),
         (&["serve"], &["serve"]),
