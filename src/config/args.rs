@@ -112,7 +112,7 @@ pub fn help() -> String {
             | OptionKind::Config
             | OptionKind::File { .. }
             | OptionKind::Switch { .. } => String::new(),
-            _ => format!(", {}", opt.range()),
+            _ => format!("; allowed {}", opt.range()),
         };
         let reload = if opt.reload == OptionEffectTime::AtStart { "; a change needs a restart" } else { "" };
         wrap(&mut text, &format!("{} [default {}{bounds}{reload}]", opt.help, opt.show(&default)));

@@ -141,6 +141,10 @@ fn help_and_version() {
         assert!(line.chars().count() <= 100, "{line}");
     }
     assert!(help.contains("hongyan copy --from URL --to URL"));
+    let in_one_line = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for bounds in ["[default none; allowed none, or IP addresses", "[default 100000; allowed 1 to 10000000]"] {
+        assert!(in_one_line.contains(bounds), "{bounds}");
+    }
     for opt in OPTIONS {
         assert!(help.contains(&format!("  {}\n", opt.usage())), "{}", opt.name);
         let cell = format!("`{}`", opt.usage().replace('|', "\\|"));
