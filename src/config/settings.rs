@@ -109,21 +109,7 @@ pub(super) fn check_relations(config: &mut Config, given: &[&str]) -> Result<(),
         }
         config.rules.save_after_ms = config.rules.answer_within_ms;
     }
-    match (&config.tls_cert, &config.tls_key) {
-        (Some(_), None) => return Err("--tls-cert needs --tls-key, the private key of the certificate".to_owned()),
-        (None, Some(_)) => return Err("--tls-key needs --tls-cert, the certificate of the key".to_owned()),
-        (None, None) if config.tls_only => {
-            return Err("--tls-only needs --tls-cert and --tls-key: without them nobody could connect".to_owned());
-        }
-        _ => {}
-    }
-    match (&config.push_hook, &config.push_hook_secret_file) {
-        (Some(_), None) => {
-            return Err("--push-hook needs --push-hook-secret-file, the key of its signatures".to_owned());
-        }
-        (None, Some(_)) => return Err("--push-hook-secret-file needs --push-hook, the URL of a service".to_owned()),
-        _ => {}
-    }
+    check_files(config)?;
     relate_admin(config)?;
     if config.is_standby && !matches!(config.store, StoreUrl::Mysql(_)) {
         return Err("--standby needs a store that two machines share: --store mysql://…".to_owned());
@@ -148,6 +134,29 @@ pub(super) fn check_relations(config: &mut Config, given: &[&str]) -> Result<(),
             return Err(format!("--output-bytes-max {output} must be at least four times --max-frame {frame}"));
         }
         config.output_bytes_max = output_min;
+    }
+    Ok(())
+}
+
+/// Checks that each file stands beside the option that uses it.
+fn check_files(config: &Config) -> Result<(), String> {
+    match (&config.tls_cert, &config.tls_key) {
+        (Some(_), None) => return Err("--tls-cert needs --tls-key, the private key of the certificate".to_owned()),
+        (None, Some(_)) => return Err("--tls-key needs --tls-cert, the certificate of the key".to_owned()),
+        (None, None) if config.tls_only => {
+            return Err("--tls-only needs --tls-cert and --tls-key: without them nobody could connect".to_owned());
+        }
+        _ => {}
+    }
+    match (&config.push_hook, &config.push_hook_secret_file) {
+        (Some(_), None) => {
+            return Err("--push-hook needs --push-hook-secret-file, the key of its signatures".to_owned());
+        }
+        (None, Some(_)) => return Err("--push-hook-secret-file needs --push-hook, the URL of a service".to_owned()),
+        _ => {}
+    }
+    if config.admin_token_file.is_some() && !matches!(config.admin, AdminPlace::At(AdminInterfaceAddress::Tcp(_))) {
+        return Err("--admin-token-file needs --admin ADDR:PORT: only a port takes the token".to_owned());
     }
     Ok(())
 }

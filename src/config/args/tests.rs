@@ -66,6 +66,9 @@ fn an_error_is_one_sentence_that_names_the_argument() {
         (&["--tls-key", "a.pem"], &["--tls-key", "--tls-cert"]),
         (&["--tls-only"], &["--tls-only", "--tls-cert"]),
         (&["--tls-only=maybe"], &["--tls-only", "maybe", "on or off"]),
+        (&["--admin-token-file", "t"], &["--admin-token-file needs --admin ADDR:PORT"]),
+        (&["--admin=off", "--admin-token-file=t"], &["--admin-token-file needs --admin ADDR:PORT"]),
+        (&["--admin=unix:a.sock", "--admin-token-file=t"], &["--admin-token-file needs --admin ADDR:PORT"]),
         (&["--standby"], &["--standby", "mysql://"]),
         (&["--standby=perhaps"], &["--standby", "perhaps", "on or off"]),
         (&["--standby", "--silent-server-max", "1s"], &["--silent-server-max", "1s", "2s to 1h"]),
@@ -94,6 +97,14 @@ fn settings_that_were_not_given_follow_those_that_were() {
     let config = read_with(&["--list-max", "8", "--jobs-max", "3", "--max-frame", "16MiB"], &[]).unwrap();
     assert_eq!((config.rules.outstanding_max, config.rules.auth_jobs_max), (8, 3));
     assert_eq!(config.output_bytes_max, 64 << 20);
+}
+
+#[test]
+fn a_port_for_operators_takes_a_file_with_the_token() {
+    let config = read_with(&["--admin=127.0.0.1:1103", "--admin-token-file=t"], &[]).unwrap();
+    assert_eq!(config.admin_token_file, Some("t".into()));
+    let at_socket = read_with(&["--admin-token-file=none"], &[("HONGYAN_ADMIN", "unix:a.sock")]).unwrap();
+    assert_eq!(at_socket.admin_token_file, None);
 }
 
 #[test]
