@@ -170,14 +170,15 @@ impl<S: NonblockingStream> ConnectionHub<S> {
         let inputs_before = self.counters.inputs;
         let goes_on = self.serve(id, shared);
         let used = quantum - debt - self.work.left();
-        let mut handshakes = false;
+        let (mut handshakes, mut is_unfinished) = (false, false);
         if let Some(conn) = self.conns.get_mut(id) {
             conn.debt_us = to_micros(-self.work.left());
             handshakes = goes_on && conn.is_handshaking();
+            is_unfinished = self.counters.inputs == inputs_before && conn.decoder.is_in_request();
         }
         if handshakes {
             self.queue_handshake(id);
-        } else if goes_on && self.counters.inputs == inputs_before {
+        } else if goes_on && is_unfinished {
             self.queue_unfinished(id);
         } else if goes_on {
             self.queue_later(id);

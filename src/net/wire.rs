@@ -158,6 +158,17 @@ impl ConnInputDecoder {
         }
     }
 
+    /// Has a request begun that is not complete? White space and control frames are no request.
+    pub(super) fn is_in_request(&self) -> bool {
+        match self {
+            // The head of a request has a largest size.
+            Self::Sniff | Self::Http => true,
+            Self::File(_) => false,
+            Self::Raw(raw) => raw.is_some(),
+            Self::Ws(ws) => ws.is_some(),
+        }
+    }
+
     /// Does it own memory for an incomplete envelope?
     #[cfg(test)]
     pub(super) fn owns_memory(&self) -> bool {

@@ -94,6 +94,24 @@ fn a_large_first_request_does_not_wait_behind_strangers_once_for_each_read() {
     drop(flooders);
 }
 
+/// It is no request that is not whole yet: it never ends.
+#[test]
+fn white_space_and_pongs_without_end_do_not_count_as_a_request() {
+    let pong = masked(10, b"");
+    for said in [&b" ".repeat(64 * 1024), &[HANDSHAKE.as_bytes(), &pong.repeat(10_000)].concat()] {
+        let mut world = TestConnectionHub::new(40, 0);
+        let flooders: Vec<_> = (0..300).map(|_| world.connect()).collect();
+        flooders.iter().for_each(|flooder| flooder.send(said));
+        let mut count = 0;
+        while world.hub.work.queue_len(ConnReadQueueKind::WokenStrangers) > 0 || count == 0 {
+            turns(&mut world, 1);
+            count += 1;
+        }
+        let left = flooders.iter().filter(|flooder| !flooder.0.borrow().to_server.is_empty()).count();
+        assert!(left > 250, "{left} still send after {count} turns");
+    }
+}
+
 #[test]
 fn strangers_who_are_woken_in_each_turn_make_a_users_turn_little_longer() {
     let mut world = TestConnectionHub::new(35, 0);
