@@ -151,7 +151,7 @@ impl LoopAcceptor {
             }
             return true;
         }
-        let has_room = hub.evict_stranger();
+        let has_room = hub.make_room();
         if !has_room {
             hub.counters_mut().refused_at_limit += 1;
         }

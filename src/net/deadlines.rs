@@ -98,6 +98,11 @@ impl ConnDeadlineQueues {
         self.closing.push_back((now_ms + LINGER_MS, id));
     }
 
+    /// Takes the closing connection that has had the most time, whether its deadline is over or not.
+    pub(super) fn take_oldest_lingering(&mut self) -> Option<ConnId> {
+        self.closing.pop_front().map(|(_, id)| id)
+    }
+
     /// Takes a closing connection whose deadline is over.
     pub(super) fn pop_lingering(&mut self, now_ms: u64) -> Option<ConnId> {
         pop_due(&mut self.closing, now_ms)

@@ -1,6 +1,6 @@
-//! Room for new connections when the limit is reached: the connections on which nobody has logged
-//! in (*strangers*) make room, the oldest first. So a crowd of connections that never log in keeps
-//! no user out.
+//! Room for new connections when the limit is reached: connections that are being closed make room,
+//! and then those on which nobody has logged in (*strangers*), the oldest first. So a crowd of
+//! connections that never log in, or of one user's replaced connections, keeps nobody out.
 
 use super::conn::{Conn, InputWaitReasons};
 use super::counters::CloseCause;
@@ -52,11 +52,27 @@ fn is_being_answered<S>(conn: &Conn<S>) -> bool {
 }
 
 impl<S: NonblockingStream> ConnectionHub<S> {
-    /// Closes the oldest stranger that is not waiting for an answer, without telling it, and frees
-    /// its descriptor at once. `false`: there is none. Must not be called while a connection is
-    /// served.
+    /// Frees the place and the descriptor of a connection: of the closing one that has had the most
+    /// time for its last frames, or of the oldest stranger that is not waiting for an answer, which
+    /// is not told. `false`: there is none. Must not be called while a connection is served.
     #[inline(never)]
-    pub(super) fn evict_stranger(&mut self) -> bool {
+    pub(super) fn make_room(&mut self) -> bool {
+        self.remove_closing() || self.evict_stranger()
+    }
+
+    /// A user can leave any number of them behind by replacing their own connection.
+    fn remove_closing(&mut self) -> bool {
+        while let Some(id) = self.deadlines.take_oldest_lingering() {
+            if self.conns.contains(id) {
+                self.remove(id);
+                self.work.note_more_of_opening(CLOSING);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn evict_stranger(&mut self) -> bool {
         let mut passed_over = 0;
         while passed_over < PASSED_OVER_MAX.min(self.strangers.ids.len())
             && let Some(id) = self.strangers.ids.pop_front()
@@ -67,7 +83,6 @@ impl<S: NonblockingStream> ConnectionHub<S> {
                 passed_over += 1;
                 continue;
             }
-            // If it is closing already, its cause was counted.
             self.close(id, CloseCause::Evicted);
             self.remove(id);
             self.work.note_more_of_opening(CLOSING);

@@ -214,7 +214,7 @@ pub(super) const SHARED: &[ConfigOption] = &[
         WHOLE,
         "connections-max",
         OptionKind::Count(number!(1, 10_000_000, connections_max: usize)),
-        "The most connections that may be open. A further one takes the place of the oldest one that is not logged in; if there is none, it is closed at once.",
+        "The most connections that may be open. A further one takes the place of one that is being closed, or of the oldest that is not logged in; if there is none, it is closed at once.",
     ),
     opt(
         WHOLE,

@@ -28,12 +28,12 @@ fn the_oldest_connection_that_never_logged_in_makes_room() {
     wait(&mut world);
     for expected in [0, 1, 2] {
         let before = world.hub.conns_len();
-        assert!(world.hub.evict_stranger());
+        assert!(world.hub.make_room());
         assert!(strangers[expected].dropped(), "{expected} is the oldest");
         assert_eq!(world.hub.conns_len(), before - 1, "its descriptor is free at once");
         wait(&mut world);
     }
-    assert!(!world.hub.evict_stranger() && !ann.dropped(), "users stay");
+    assert!(!world.hub.make_room() && !ann.dropped(), "users stay");
     assert_eq!(world.hub.counters().closed(CloseCause::Evicted), 3);
     ann.send(beat(2));
     world.settle();
@@ -47,7 +47,7 @@ fn a_client_whose_password_is_being_checked_keeps_its_place() {
     let ann = world.connect();
     ann.send(login("ann"));
     world.settle();
-    assert!(!world.hub.evict_stranger());
+    assert!(!world.hub.make_room());
     world.store_answers = true;
     world.settle();
     assert_eq!(ann.text(), LS);
@@ -66,24 +66,38 @@ fn an_answer_is_written_before_its_client_makes_room() {
         for (ticket, job) in std::mem::take(&mut world.waiting) {
             world.hub.on_finished(ticket, yes(&job));
         }
-        assert!(!world.hub.evict_stranger());
+        assert!(!world.hub.make_room());
         world.turn();
     }
     assert_eq!(ann.text(), SS);
-    assert!(world.hub.evict_stranger());
+    assert!(world.hub.make_room());
 }
 
-/// A closing connection waits for the client's end for some seconds.
+/// A closing connection waits for the client's end for some seconds. Its user may have many.
 #[test]
-fn a_connection_that_is_being_closed_makes_room() {
+fn connections_that_are_being_closed_make_room_first() {
     let mut world = TestConnectionHub::new(53, 0);
-    let client = world.connect();
-    client.send("GET / HTTP/1.1\r\n\r\n");
+    let (stranger, first) = (world.connect(), world.connect());
+    first.send("GET / HTTP/1.1\r\n\r\n");
     world.settle();
-    assert!(client.server_ended() && !client.dropped());
-    assert!(world.hub.evict_stranger());
-    assert!(client.dropped());
-    assert_eq!(world.hub.counters().closed(CloseCause::Evicted), 0, "it was closed for another cause");
+    let ann: Vec<_> = (0..4)
+        .map(|_| {
+            let ann = world.connect();
+            ann.send(login("ann"));
+            world.settle();
+            ann
+        })
+        .collect();
+    let (last, replaced) = ann.split_last().unwrap();
+    let closing = [std::slice::from_ref(&first), replaced].concat();
+    for client in &closing {
+        assert!(client.server_ended() && !client.dropped());
+        assert!(world.hub.make_room());
+        assert!(client.dropped(), "in the order in which they were closed");
+    }
+    assert_eq!(world.hub.counters().closed(CloseCause::Evicted), 0, "they were closed for another cause");
+    assert!(world.hub.make_room() && stranger.dropped());
+    assert!(!world.hub.make_room() && !last.dropped());
     world.now_ms += 60_000;
     world.settle();
 }
@@ -100,8 +114,8 @@ fn a_single_stranger_is_found() {
         world.connect().send(login(&format!("u{n}")));
     }
     world.settle();
-    assert!(world.hub.evict_stranger() && stranger.dropped());
-    assert!(!world.hub.evict_stranger());
+    assert!(world.hub.make_room() && stranger.dropped());
+    assert!(!world.hub.make_room());
 }
 
 /// They make no room now, and are the next ones when they have their answers.
@@ -116,14 +130,14 @@ fn strangers_that_wait_for_answers_are_passed_over() {
     world.settle();
     let idle: Vec<_> = (0..2).map(|_| world.connect()).collect();
     // A bounded number is passed over each time.
-    assert!(!world.hub.evict_stranger());
-    assert!(world.hub.evict_stranger() && world.hub.evict_stranger());
+    assert!(!world.hub.make_room());
+    assert!(world.hub.make_room() && world.hub.make_room());
     assert!(idle.iter().all(TestClient::dropped) && !waiting.iter().any(TestClient::dropped));
     world.store_answers = true;
     world.settle();
     assert!(waiting.iter().all(|client| client.text() == SS));
-    assert!((0..100).all(|_| world.hub.evict_stranger()));
-    assert!(waiting.iter().all(TestClient::dropped) && !world.hub.evict_stranger());
+    assert!((0..100).all(|_| world.hub.make_room()));
+    assert!(waiting.iter().all(TestClient::dropped) && !world.hub.make_room());
 }
 
 /// Entries of those who logged in or left do not pile up.
@@ -143,7 +157,7 @@ fn the_queue_of_strangers_is_no_longer_than_twice_their_number() {
         world.turn();
         assert!(world.hub.strangers.len() <= 80, "{} after {n}", world.hub.strangers.len());
     }
-    assert!(world.hub.evict_stranger() && stranger.dropped());
+    assert!(world.hub.make_room() && stranger.dropped());
 }
 
 /// Nothing that it was to be told is lost: its answers are written before.
