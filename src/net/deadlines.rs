@@ -98,7 +98,7 @@ impl ConnDeadlineQueues {
         self.closing.push_back((now_ms + LINGER_MS, id));
     }
 
-    /// Takes the closing connection that has had the most time, whether its deadline is over or not.
+    /// Takes the closing connection that has had the most time, even if its deadline is not over.
     pub(super) fn take_oldest_lingering(&mut self) -> Option<ConnId> {
         self.closing.pop_front().map(|(_, id)| id)
     }
