@@ -156,7 +156,7 @@ fn measure_store(
 
 fn serve(starter: &Starter, settings: &Settings, binary: &Path, store: &str, load: AbsentLoad) -> Fallible<Measured> {
     let (dialect, AbsentLoad { senders, in_flight }) = (Dialect::Raw, load);
-    let subject = starter.server_of(binary, store)?;
+    let subject = starter.server_with_room(binary, store)?;
     let streams = open_all(subject.addr, dialect, (0..senders).map(sender), 0)?;
     let content = "x".repeat(CONTENT_BYTES);
     let frames = (0..senders).map(|of| {

@@ -53,6 +53,17 @@ impl Starter {
         listening(self.command(binary, store))
     }
 
+    /// The same with larger quotas of mailboxes: one sender fills those of twenty friends within
+    /// seconds.
+    pub fn server_with_room(&self, binary: &Path, store: &str) -> Fallible<Subject> {
+        let mut command = self.command(binary, store);
+        for quota in ["RECEIVER", "PAIR"] {
+            command.env(format!("HONGYAN_WAITING_PER_{quota}_MAX"), "100000000");
+            command.env(format!("HONGYAN_WAITING_BYTES_PER_{quota}_MAX"), "100GiB");
+        }
+        listening(command)
+    }
+
     /// The server that speaks TLS as well.
     pub fn secure_server(&self, store: &str) -> Fallible<Subject> {
         let mut command = self.command(&self.server, store);
