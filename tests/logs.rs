@@ -10,7 +10,7 @@ mod logs {
     mod recipes;
 }
 
-use common::{CHEAP_PASSWORDS, Client, ContentForm, Program, envelope};
+use common::{CHEAP_PASSWORDS, Client, ContentForm, PATIENCE, Program, envelope};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -199,6 +199,39 @@ fn the_limit_on_connections_is_told_of_once_and_with_the_cause() {
     program.ask_to_stop();
     let log = program.rest_of_log();
     assert!(log.iter().all(|line| !line.contains("connection refused")), "once: {log:?}");
+}
+
+/// While a crowd comes and goes, a place is free now and then.
+#[test]
+fn the_limit_on_connections_is_told_of_again_only_after_many_were_free() {
+    const EVICTED: &str = "evicted for a new one";
+    let program = server(&["--connections-max", "16", "--log", "warn"]);
+    let connect = |program: &Program, count| -> Vec<Client> {
+        (0..count)
+            .map(|_| {
+                let mut client = program.client(ContentForm::Text);
+                client.send("{}");
+                // Its answer shows that it was accepted.
+                client.recv();
+                client
+            })
+            .collect()
+    };
+    let mut crowd = connect(&program, 17);
+    program.wait_for(EVICTED);
+    for _ in 0..20 {
+        crowd.pop();
+        crowd.extend(connect(&program, 2));
+        crowd.drain(..1);
+    }
+    assert_eq!(program.count_so_far(EVICTED), 0, "one or two free places are not enough");
+    // The server notices in its own time that all are gone; then the line comes once more.
+    let until = Instant::now() + PATIENCE;
+    while program.count_so_far(EVICTED) == 0 {
+        assert!(Instant::now() < until, "it is not told of again");
+        crowd.clear();
+        crowd = connect(&program, 17);
+    }
 }
 
 #[test]

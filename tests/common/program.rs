@@ -98,6 +98,11 @@ impl Program {
         assert!(Command::new("kill").arg(self.id().to_string()).status().unwrap().success());
     }
 
+    /// How many lines that came so far, and were not waited for, have this in them.
+    pub fn count_so_far(&self, what: &str) -> usize {
+        self.log.try_iter().filter(|line| line.contains(what)).count()
+    }
+
     /// The lines of the log that were not waited for, up to its end. It ends with the server.
     pub fn rest_of_log(&mut self) -> Vec<String> {
         self.log.iter().collect()
