@@ -12,6 +12,7 @@ mod cluster {
 
     pub(crate) mod fence;
     mod friends;
+    mod galera;
     mod life;
     pub(crate) mod load;
     mod restore;
@@ -22,8 +23,6 @@ mod cluster {
 use cluster::fence;
 use cluster::load::{self, Habits, Known, make_friends};
 use common::{MariaDb, Node, PATIENCE};
-use mysql::prelude::Queryable;
-use mysql::{Conn, Opts};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
@@ -249,70 +248,4 @@ fn nodes_survive_an_outage_of_the_database() {
     let news = nodes.iter().flat_map(Node::news);
     let said: Vec<String> = news.filter(|line| line.contains("fenced")).collect();
     assert!(said.is_empty(), "{said:?}");
-}
-
-/// A new database on a pair of Galera servers: its URLs by way of each. `tests/on_galera` starts
-/// the pair and names both servers in HONGYAN_TEST_GALERA. `None`: there is none.
-fn on_galera(database: &str) -> Option<[String; 2]> {
-    let Ok(pair) = std::env::var("HONGYAN_TEST_GALERA") else {
-        eprintln!("HONGYAN_TEST_GALERA is not set: not tested on Galera here, tests/on_galera does it");
-        return None;
-    };
-    let (one, other) = pair.split_once(' ').unwrap();
-    let servers = [one, other].map(|place| format!("mysql://hongyan:secret@{place}"));
-    let mut admin = Conn::new(Opts::from_url(&servers[0]).unwrap()).unwrap();
-    admin.query_drop(format!("DROP DATABASE IF EXISTS {database}")).unwrap();
-    admin.query_drop(format!("CREATE DATABASE {database}")).unwrap();
-    Some(servers.map(|server| format!("{server}/{database}")))
-}
-
-#[test]
-fn nodes_write_to_both_servers_of_a_galera_pair() {
-    let Some(urls) = on_galera("nodes_fence") else { return };
-    let rounds = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(50);
-    let promised = fence::nothing_is_committed_behind_it([&urls[0], &urls[1]], rounds);
-    println!("{rounds} rounds, {promised} transactions committed, none behind the fence");
-    let urls = on_galera("nodes").unwrap();
-    let mut nodes = [start(&urls[0], "a"), start(&urls[1], "b"), start(&urls[0], "c")];
-    let run = Run::start(&nodes);
-    run.wait_for_promises(200);
-    for at in [0, 1] {
-        nodes[at].kill();
-        run.wait_for_promises(50);
-        nodes[at].start_again();
-        run.wait_for_promises(50);
-    }
-    nodes[1].signal("-STOP");
-    thread::sleep(Duration::from_secs(6));
-    nodes[1].signal("-CONT");
-    nodes[1].wait_for("another node has fenced this one");
-    run.wait_for_promises(100);
-    run.known.end(run.users);
-}
-
-/// The last test on the pair: one of its servers stays away.
-#[test]
-fn users_survive_the_loss_of_a_server_of_a_galera_pair() {
-    let Some(urls) = on_galera("nodes_kill") else { return };
-    let process = std::env::var("HONGYAN_TEST_GALERA_PID").expect("tests/on_galera names the first server");
-    let mut nodes = [start(&urls[0], "a"), start(&urls[1], "b"), start(&urls[0], "c")];
-    let run = Run::start(&nodes);
-    run.wait_for_promises(200);
-    assert!(Command::new("kill").args(["-KILL", &process]).status().unwrap().success());
-    let since = Instant::now();
-    // The supervisor starts them with the address of the server that is left.
-    for at in [0, 2] {
-        nodes[at].kill();
-        nodes[at].start_with(&urls[0], &urls[1]);
-        println!("the node {at} is back after {:?}", since.elapsed());
-    }
-    run.wait_for_promises(200);
-    println!("200 more promises after {:?}", since.elapsed());
-    run.known.end(run.users);
-    let mut left = Conn::new(Opts::from_url(&urls[1]).unwrap()).unwrap();
-    let until = Instant::now() + PATIENCE;
-    while left.query_first::<u64, _>("SELECT COUNT(*) FROM pushes").unwrap() != Some(0) {
-        assert!(Instant::now() < until, "acked messages are not deleted");
-        thread::sleep(Duration::from_millis(50));
-    }
 }

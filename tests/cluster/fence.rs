@@ -40,7 +40,8 @@ fn write(node: NodeDatabase, next_seq: Arc<AtomicU64>) -> JoinHandle<u64> {
     })
 }
 
-fn retried<T>(mut work: impl FnMut() -> Result<T, StoreError>) -> T {
+/// Tries again as long as a node would.
+pub(crate) fn retried<T>(mut work: impl FnMut() -> Result<T, StoreError>) -> T {
     loop {
         match work() {
             Ok(done) => return done,
