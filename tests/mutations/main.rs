@@ -1,7 +1,8 @@
 //! Deliberate mistakes in the server, to show that the tests would find them: a mistake that the
 //! simulation lets pass is given to the scenarios of the core, to the unit tests, to the simulation
 //! of nodes and to the stores' contract; one that survives all of them is a hole in the tests. Only
-//! a real database has several lanes: HONGYAN_TEST_MYSQL has to name one.
+//! a real database has several lanes: HONGYAN_TEST_MYSQL has to name one. For those that only a
+//! Galera pair shows, `tests/on_galera` needs its packages.
 //!
 //! `MUTANTS=1 cargo test --test mutations -- --nocapture` runs them all in some hours and prints a
 //! table; `MUTANTS=word` those whose name or file has the word, `MUTANTS='one|other'` those that
@@ -65,10 +66,18 @@ fn copy(from: &Path, to: &Path) {
 
 /// Runs one test program; gives what it said if it failed.
 fn fails(tree: &Path, program: &[&str]) -> Option<String> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(tree).args(["test", "--locked", "--quiet", "--target-dir"]).arg(root().join("target"));
-    let output = cargo
+    let mut command = if program == GALERA.1 {
+        Command::new(tree.join("tests/on_galera"))
+    } else {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["test", "--locked", "--quiet"]);
+        cargo
+    };
+    let output = command
+        .current_dir(tree)
         .args(program)
+        .env("CARGO_TARGET_DIR", root().join("target"))
+        .env("ROUNDS", "3")
         .env("SEEDS", "64")
         .env("STEPS", "1500")
         .env("RUST_BACKTRACE", "0")
@@ -89,7 +98,7 @@ fn sentence(said: &str) -> &str {
     &line[..line.char_indices().nth(110).map_or(line.len(), |(end, _)| end)]
 }
 
-/// A test program by the name that the table gives it, and the arguments of `cargo test`.
+/// A test program by the name that the table gives it, and its arguments for `cargo test`.
 type Program = (&'static str, &'static [&'static str]);
 
 const SIMULATION: Program = ("simulation", &["--test", "simulation", "whatever"]);
@@ -100,16 +109,19 @@ const BUS: Program = ("bus", &["--test", "bus"]);
 const STORE_CONTRACT: Program = ("stores' contract", &["--test", "store_contract"]);
 const STATEMENTS: Program = ("statements", &["--test", "schema"]);
 const NODES: Program = ("real nodes", &["--test", "cluster"]);
-const PROGRAMS: [Program; 8] =
-    [SIMULATION, SCENARIO, UNIT_TEST, NODES_SIMULATION, BUS, STORE_CONTRACT, STATEMENTS, NODES];
+/// `tests/on_galera` with its argument: it starts the pair, and then cargo.
+const GALERA: Program = ("nodes on Galera", &["cluster"]);
+const PROGRAMS: [Program; 9] =
+    [SIMULATION, SCENARIO, UNIT_TEST, NODES_SIMULATION, BUS, STORE_CONTRACT, STATEMENTS, NODES, GALERA];
 
 /// All programs, the one first that is most likely to find a mistake in that file: each program
 /// that is built and finds nothing costs a minute.
 fn programs_for(file: &str) -> Vec<Program> {
-    const LIKELY: [(&str, &[Program]); 4] = [
+    const LIKELY: [(&str, &[Program]); 5] = [
         ("src/chat/cluster", &[SCENARIO, NODES_SIMULATION]),
         ("tests/sim/cluster", &[NODES_SIMULATION]),
         ("src/bus", &[UNIT_TEST, BUS]),
+        ("src/store/mysql/signs.rs", &[GALERA]),
         ("src/store", &[STORE_CONTRACT, STATEMENTS]),
     ];
     let likely = LIKELY.iter().find_map(|(folder, first)| file.starts_with(folder).then_some(*first));

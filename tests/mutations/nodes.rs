@@ -135,4 +135,10 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "NodeRowStatusMark::Fenced.assignments(new)",
         "NodeRowStatusMark::Stopped.assignments(new)",
     ),
+    of(
+        "a node on a Galera server reads before that has applied what others committed",
+        "src/store/mysql/signs.rs",
+        "\"SET SESSION wsrep_sync_wait = 1\"",
+        "\"SET SESSION wsrep_sync_wait = 0\"",
+    ),
 ];
