@@ -23,9 +23,9 @@ use table::Mutation;
 const TABLES: [(&[Mutation], &[Program]); 5] = [
     (table::MUTATIONS, &[SIMULATION, SCENARIO]),
     (blocks::MUTATIONS, &[SCENARIO, SIMULATION]),
-    (cluster::MUTATIONS, &[SCENARIO, NODES_SIMULATION]),
+    (cluster::MUTATIONS, &[NODES_SIMULATION_BRIEFLY, SCENARIO]),
     (bus::MUTATIONS, &[UNIT_TEST, BUS]),
-    (nodes::MUTATIONS, &[SCENARIO, NODES_SIMULATION]),
+    (nodes::MUTATIONS, &[SCENARIO, NODES_SIMULATION_BRIEFLY]),
 ];
 
 fn all() -> impl Iterator<Item = (&'static Mutation, &'static [Program])> {
@@ -69,22 +69,20 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Runs one test program; gives what it said if it failed.
-fn fails(tree: &Path, program: &[&str]) -> Option<String> {
-    let mut command = if program == GALERA.1 {
+fn fails(tree: &Path, program: &Program) -> Option<String> {
+    let (_, args, env) = *program;
+    let mut command = if *program == GALERA {
         Command::new(tree.join("tests/on_galera"))
     } else {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["test", "--locked", "--quiet"]);
         cargo
     };
-    if program == SIMULATION.1 {
-        command.env("SEEDS", "64").env("STEPS", "1500");
-    }
     let output = command
         .current_dir(tree)
-        .args(program)
+        .args(args)
+        .envs(env.iter().copied())
         .env("CARGO_TARGET_DIR", root().join("target"))
-        .env("ROUNDS", "3")
         .env("RUST_BACKTRACE", "0")
         .env_remove("MUTANTS")
         .stdin(Stdio::null())
@@ -103,19 +101,23 @@ fn sentence(said: &str) -> &str {
     &line[..line.char_indices().nth(110).map_or(line.len(), |(end, _)| end)]
 }
 
-/// A test program by the name that the table gives it, and its arguments for `cargo test`.
-type Program = (&'static str, &'static [&'static str]);
+/// A test program by the name that the table gives it, its arguments for `cargo test`, and its
+/// environment.
+type Program = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
-const SIMULATION: Program = ("simulation", &["--test", "simulation", "whatever"]);
-const SCENARIO: Program = ("scenario", &["--test", "core"]);
-const UNIT_TEST: Program = ("unit test", &["--lib"]);
-const NODES_SIMULATION: Program = ("simulation of nodes", &["--test", "cluster_simulation"]);
-const BUS: Program = ("bus", &["--test", "bus"]);
-const STORE_CONTRACT: Program = ("stores' contract", &["--test", "store_contract"]);
-const STATEMENTS: Program = ("statements", &["--test", "schema"]);
-const NODES: Program = ("real nodes", &["--test", "cluster"]);
+const SIMULATION: Program =
+    ("simulation", &["--test", "simulation", "whatever"], &[("SEEDS", "64"), ("STEPS", "1500")]);
+const SCENARIO: Program = ("scenario", &["--test", "core"], &[]);
+const UNIT_TEST: Program = ("unit test", &["--lib"], &[]);
+const NODES_SIMULATION: Program = ("simulation of nodes", &["--test", "cluster_simulation"], &[]);
+/// A quarter of the seeds finds most mistakes: it is not the whole of `PROGRAMS`, but tried before.
+const NODES_SIMULATION_BRIEFLY: Program = (NODES_SIMULATION.0, NODES_SIMULATION.1, &[("SEEDS", "32")]);
+const BUS: Program = ("bus", &["--test", "bus"], &[]);
+const STORE_CONTRACT: Program = ("stores' contract", &["--test", "store_contract"], &[]);
+const STATEMENTS: Program = ("statements", &["--test", "schema"], &[]);
+const NODES: Program = ("real nodes", &["--test", "cluster"], &[]);
 /// `tests/on_galera` with its argument: it starts the pair, and then cargo.
-const GALERA: Program = ("nodes on Galera", &["cluster"]);
+const GALERA: Program = ("nodes on Galera", &["cluster"], &[("ROUNDS", "3")]);
 const PROGRAMS: [Program; 9] =
     [SIMULATION, SCENARIO, UNIT_TEST, NODES_SIMULATION, BUS, STORE_CONTRACT, STATEMENTS, NODES, GALERA];
 
@@ -130,7 +132,7 @@ fn programs_for(mutation: &Mutation, likely: &[Program]) -> Vec<Program> {
     let by_file = BY_FILE.iter().find_map(|(path, first)| mutation.file.starts_with(path).then_some(*first));
     let mut programs: Vec<Program> = Vec::new();
     for program in by_file.unwrap_or_default().iter().chain(likely).chain(&PROGRAMS) {
-        if programs.iter().all(|(name, _)| *name != program.0) {
+        if !programs.contains(program) {
             programs.push(*program);
         }
     }
@@ -139,7 +141,7 @@ fn programs_for(mutation: &Mutation, likely: &[Program]) -> Vec<Program> {
 
 /// The test that finds it, and its message.
 fn caught(tree: &Path, programs: &[Program]) -> Option<(&'static str, String)> {
-    programs.iter().find_map(|(name, program)| Some((*name, sentence(&fails(tree, program)?).to_owned())))
+    programs.iter().find_map(|program| Some((program.0, sentence(&fails(tree, program)?).to_owned())))
 }
 
 #[test]
