@@ -7,6 +7,7 @@ mod common;
 /// The parts of this test, in `tests/outage/`.
 mod outage {
     pub(crate) mod chat_load;
+    mod moved;
     pub(crate) mod proxies;
 }
 

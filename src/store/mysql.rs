@@ -56,7 +56,7 @@ pub use node_identity::NodeIdentity;
 pub use node_names::SharedNodeNames;
 pub use nodes::NodeDatabase;
 pub use standby::{ActiveServerCheckResult, ActiveServerWatch};
-use values::{bytes, corrupt_error, fault, is_read_only, name, number, text};
+use values::{bytes, corrupt_error, fault, name, number, text, was_demoted};
 
 use super::accounts::AccountRepository;
 use super::blocks::BlockedUserRepository;
@@ -72,16 +72,13 @@ use mysql::{Conn, Row, Value};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The possible numbers of rows in one statement: a few sizes, so that each is prepared once. The
 /// largest one that fits is used.
 const SIZES: [usize; 3] = [100, 10, 1];
 /// The largest size of the texts in one statement, in bytes, unless it has a single row.
 const STATEMENT_BYTES_MAX: usize = 1024 * 1024;
-/// If the database server is read-only, a connection at least this old is dropped: the same name
-/// may meanwhile lead to another server, which accepts writes.
-const DEMOTED_AFTER: Duration = Duration::from_secs(1);
 /// A generous bound on the size of a row beside its content, in bytes.
 pub(super) const ROW_BYTES: usize = 4 * 1024;
 

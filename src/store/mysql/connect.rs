@@ -63,6 +63,8 @@ pub struct MysqlConnector {
 #[derive(Default)]
 pub(super) struct MysqlServerLockState {
     pub(super) conn: Option<Conn>,
+    /// When that connection got the lock.
+    pub(super) locked_at: Option<Instant>,
     /// The lock was held at some time.
     pub(super) was_ever_held: bool,
     failed: Option<(Instant, StoreError)>,
@@ -226,6 +228,7 @@ impl MysqlConnector {
             Ok(conn) => {
                 let holder = u64::from(conn.connection_id());
                 (guard.conn, guard.was_ever_held, guard.failed) = (Some(conn), true, None);
+                guard.locked_at = Some(Instant::now());
                 Ok(holder)
             }
             Err(error) => {

@@ -6,6 +6,7 @@ use super::connect::MysqlConnector;
 use super::fault;
 use super::lanes::{ALONE, BEAT_LANE};
 use super::signs::BEAT_EVERY;
+use super::values::was_demoted;
 use mysql::prelude::Queryable;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -71,8 +72,9 @@ impl MysqlConnector {
         if let Some(mut conn) = guard.conn.take() {
             let stays = match conn.query_drop(sql) {
                 Ok(()) => conn.affected_rows() == 1,
-                // The database answers and cannot do it now.
-                Err(error) => fault(&error).1,
+                // The database answers and cannot do it now. If it only reads, the name may lead to
+                // another server by now.
+                Err(error) => fault(&error).1 && !guard.locked_at.is_some_and(|at| was_demoted(&error, at)),
             };
             if stays {
                 guard.conn = Some(conn);

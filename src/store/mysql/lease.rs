@@ -15,6 +15,7 @@ use super::node_names::{NodeNames, SharedNodeNames};
 use super::nodes::{NodeDatabase, frame_version_of, names_of, view_of};
 use super::seq_max::{is_near_clock, limit_for, must_write_early, wall_seq};
 use super::silence::NodeSilence;
+use super::values::was_demoted;
 use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeMessage};
 use crate::store::{StoreError, records};
 use mysql::{Conn, Row};
@@ -255,6 +256,7 @@ struct LeaseKeeper {
     server: NodeDatabase,
     shared: Arc<LeaseShared>,
     conn: Option<Conn>,
+    connected_at: Instant,
     silence_max: Duration,
     silences: HashMap<u16, NodeSilence>,
     names: NodeNames,
@@ -275,6 +277,7 @@ impl LeaseKeeper {
             server,
             shared,
             conn: None,
+            connected_at: Instant::now(),
             silence_max,
             silences: HashMap::new(),
             names: NodeNames::default(),
@@ -346,7 +349,11 @@ impl LeaseKeeper {
     fn poll(&mut self, renews: bool) -> Result<ClusterPollResult, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
-            None => self.connect()?,
+            None => {
+                let conn = self.connect()?;
+                self.connected_at = Instant::now();
+                conn
+            }
         };
         let sql = self.statements(renews);
         match read(&mut conn, &sql) {
@@ -363,8 +370,9 @@ impl LeaseKeeper {
                 Ok(ClusterPollResult { view, beats, inbox })
             }
             Err(error) => {
+                let is_demoted = was_demoted(&error, self.connected_at);
                 let (error, usable) = fault(&error);
-                if usable {
+                if usable && !is_demoted {
                     self.conn = Some(conn);
                 } else {
                     background_close::close(conn);

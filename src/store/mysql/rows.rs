@@ -13,7 +13,7 @@ impl MysqlStore {
             return Err(StoreError::Unavailable("its connection is lost".into()));
         };
         work(conn).map_err(|error| {
-            let is_demoted = is_read_only(&error) && self.opened_at.elapsed() >= DEMOTED_AFTER;
+            let is_demoted = was_demoted(&error, self.opened_at);
             let (error, usable) = fault(&error);
             if !usable || is_demoted {
                 self.drop_connection();

@@ -5,14 +5,30 @@ use crate::protocol::field::UserName;
 use crate::store::StoreError;
 pub(super) use crate::store::corrupt_error;
 use mysql::{Row, Value};
+use std::time::{Duration, Instant};
 
 /// Error numbers: the server, the transaction, or the server's mode is read-only.
 const READ_ONLY: u16 = 1290;
 const READ_ONLY_TRANSACTION: u16 = 1792;
 const READ_ONLY_MODE: u16 = 1836;
 
+/// If the database server is read-only, a connection at least this old is dropped: the same name
+/// may meanwhile lead to another server, which accepts writes.
+const DEMOTED_AFTER: Duration = Duration::from_secs(1);
+
+/// Has the server become read-only, and is this connection to be dropped for that?
+pub(super) fn was_demoted(error: &mysql::Error, opened_at: Instant) -> bool {
+    is_read_only(error) && is_old_enough_to_drop(opened_at)
+}
+
+/// Is a connection to a read-only server to be dropped? New ones stay: there may be no other
+/// server.
+pub(super) fn is_old_enough_to_drop(opened_at: Instant) -> bool {
+    opened_at.elapsed() >= DEMOTED_AFTER
+}
+
 /// Does this error mean that the server is read-only?
-pub(super) fn is_read_only(error: &mysql::Error) -> bool {
+fn is_read_only(error: &mysql::Error) -> bool {
     matches!(
         error,
         mysql::Error::MySqlError(server)

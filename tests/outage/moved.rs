@@ -1,0 +1,61 @@
+//! The name of the database leads to another server, and the old one only reads. Nobody ends the
+//! connections to the old one: the server itself does, also those for signs of life.
+
+use super::proxies::moving_proxy;
+use crate::common::{MariaDb, Node, PATIENCE};
+use crate::{Deployment, config};
+use mysql::prelude::Queryable;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "not so: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn number(database: &MariaDb, sql: &str) -> u64 {
+    database.root().query_first(sql).unwrap().unwrap_or_default()
+}
+
+#[test]
+fn a_node_lives_where_the_database_takes_writes() {
+    let Some(mut first) = MariaDb::start() else { return };
+    let target = Arc::new(AtomicU16::new(first.port()));
+    let store = first.url_by_way_of(moving_proxy(&target));
+    let _node = Node::start(&["--store", &store, "--node-name", "a"]);
+    let second = first.replica();
+    let signs = |database: &MariaDb| number(database, "SELECT renewed FROM nodes");
+    let before = signs(&second);
+    wait_until("the node works on the first one again", || signs(&first) > before + 1);
+    first.set_read_only(true);
+    target.store(second.port(), Ordering::SeqCst);
+    wait_until("the node lives on the second one", || signs(&second) > before + 1);
+}
+
+#[test]
+fn an_idle_server_shows_that_it_is_active_where_the_database_takes_writes() {
+    let Some(mut first) = MariaDb::start() else { return };
+    let target = Arc::new(AtomicU16::new(first.port()));
+    let mut config = config(first.url_by_way_of(moving_proxy(&target)));
+    // Several would probe the store at different times.
+    config.data_threads = 1;
+    let mut deployment = Deployment::new(config);
+    first.wait_for_pushes(0);
+    let second = first.replica();
+    deployment.heals();
+    first.wait_for_pushes(0);
+    let signs = |database: &MariaDb| number(database, "SELECT n FROM lanes WHERE node = 0 AND lane = 0");
+    let writes =
+        |database: &MariaDb| number(database, "SELECT CAST(SUM(n) AS UNSIGNED) FROM lanes WHERE node = 0 AND lane > 0");
+    let before = (signs(&second), writes(&second));
+    first.set_read_only(true);
+    target.store(second.port(), Ordering::SeqCst);
+    wait_until("it gives signs of life on the second one", || signs(&second) > before.0);
+    // Its worker would find the second one only when it probes the store, 5 s after a job.
+    assert_eq!(writes(&second), before.1, "the worker has moved first");
+}
