@@ -185,6 +185,10 @@ impl StoreConnection for MysqlStore {
         Err(StoreError::Unavailable("the lock on the database was lost".into()))
     }
 
+    fn begin_reads(&mut self) -> Result<(), StoreError> {
+        if self.lock.seat.is_none() { Ok(()) } else { self.check_reads_are_current() }
+    }
+
     fn lock_users(&mut self, people: &[&str]) -> Result<(), StoreError> {
         let mut rest = people;
         while !rest.is_empty() {

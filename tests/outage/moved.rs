@@ -1,8 +1,9 @@
 //! The name of the database leads to another server, and the old one only reads. Nobody ends the
-//! connections to the old one: the server itself does, also those for signs of life.
+//! connections to the old one: the server itself does, also those that are for signs of life or
+//! only read.
 
 use super::proxies::moving_proxy;
-use crate::common::{MariaDb, Node, PATIENCE};
+use crate::common::{Client, MariaDb, Node, PATIENCE, befriend, content};
 use crate::{Deployment, config};
 use mysql::prelude::Queryable;
 use std::sync::Arc;
@@ -58,4 +59,38 @@ fn an_idle_server_shows_that_it_is_active_where_the_database_takes_writes() {
     wait_until("it gives signs of life on the second one", || signs(&second) > before.0);
     // Its worker would find the second one only when it probes the store, 5 s after a job.
     assert_eq!(writes(&second), before.1, "the worker has moved first");
+}
+
+/// Sends this message to Bob until it is promised.
+fn say_until_taken(ann: &mut Client, id: &str) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        ann.send(&ann.message(id, "bob", "honk"));
+        if content(&ann.recv())["Content"] == "MS" {
+            return;
+        }
+        assert!(Instant::now() < until, "{id} is not taken");
+    }
+}
+
+#[test]
+fn a_node_does_not_read_where_the_database_takes_no_writes() {
+    let Some(mut first) = MariaDb::start() else { return };
+    let target = Arc::new(AtomicU16::new(first.port()));
+    let store = first.url_by_way_of(moving_proxy(&target));
+    let start = |name| Node::start(&["--store", &store, "--node-name", name, "--data-threads", "1"]);
+    let (a, b) = (start("a"), start("b"));
+    let (mut ann, mut bob) = (a.user("ann"), a.user("bob"));
+    befriend(&mut ann, &mut bob);
+    drop(bob);
+    let mut bob = b.log_in("bob");
+    let second = first.replica();
+    say_until_taken(&mut ann, "m1");
+    bob.take("m1");
+    first.wait_for_pushes(0);
+    first.set_read_only(true);
+    target.store(second.port(), Ordering::SeqCst);
+    // The worker of the node b only reads now, so no write tells it that its server is the old one.
+    say_until_taken(&mut ann, "m2");
+    bob.take("m2");
 }

@@ -1,5 +1,6 @@
 //! Single statements, and the classification of their errors.
 
+use super::values::is_old_enough_to_drop;
 use super::*;
 
 impl MysqlStore {
@@ -20,6 +21,20 @@ impl MysqlStore {
             }
             error
         })
+    }
+
+    /// A node reads what other nodes have just written, as soon as they tell it. If the primary has
+    /// changed, they may have written it on another server than the one that this connection still
+    /// leads to, which is read-only since before the other one took writes.
+    pub(super) fn check_reads_are_current(&mut self) -> Result<(), StoreError> {
+        let read_only: Option<String> = self.run(|conn| conn.query_first("SELECT @@GLOBAL.read_only"))?;
+        if matches!(read_only.as_deref(), Some("0" | "OFF")) {
+            return Ok(());
+        }
+        if is_old_enough_to_drop(self.opened_at) {
+            self.drop_connection();
+        }
+        Err(StoreError::Unavailable("the database server is read-only, so another one may be the primary".into()))
     }
 
     pub(super) fn drop_connection(&mut self) {
