@@ -1,12 +1,13 @@
-//! Three nodes in networks of their own, one MariaDB or a Galera pair, and HAProxy with the
-//! configuration of docs/cluster.md in front. One fault after another happens while users talk.
-//! After each, all promised messages must have been delivered, in order. The table at the end shows
-//! how long users waited.
+//! Three nodes in networks of their own, and HAProxy with the configuration of docs/cluster.md in
+//! front. Their database is one MariaDB, a Galera pair, or a primary with a semi-synchronous
+//! replica. One fault after another happens while users talk. After each, all promised messages
+//! must have been delivered, in order. The table at the end shows how long users waited.
 //!
 //! `HONGYAN_TEST_CLUSTER_KILLS=200` makes it long, with the default lease: the table in
 //! docs/cluster.md comes from such a run. `SEED` draws the order of the faults, `FAULTS` selects
-//! some of them. `HONGYAN_TEST_GALERA_FAULTS=1` runs the test on a pair, too, which is long. It
-//! needs root, because it creates networks.
+//! some of them. `HONGYAN_TEST_GALERA_FAULTS=1` runs the test on a pair, too, which is long, and
+//! `HONGYAN_TEST_REPLICA_FAULTS=1` on a primary with a replica. It needs root, because it creates
+//! networks.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -40,6 +41,9 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 /// The time after which a supervisor starts a server again.
 const RESTARTS_AFTER: Duration = Duration::from_millis(500);
 
+/// The time after which an operator, or a program for this, notices that the primary is gone.
+const PROMOTED_AFTER: Duration = Duration::from_millis(500);
+
 /// All processes and users of a run.
 struct Cluster {
     // The order in which they are dropped.
@@ -54,7 +58,7 @@ struct Cluster {
 impl Cluster {
     fn start(lease: Duration, setup: Setup) -> Option<Self> {
         let lease = format!("{}s", lease.as_secs());
-        let databases = Databases::start(setup.has_pair())?;
+        let databases = Databases::start(setup)?;
         let redis = || Redis::with(&["--bind", "0.0.0.0", "--protected-mode", "no"]);
         let buses: Vec<Redis> = if setup.has_bus() { vec![redis()?, redis()?] } else { vec![] };
         let hosts: Vec<Host> = (1..=3).map(Host::make).collect();
@@ -176,6 +180,9 @@ impl Cluster {
             Fault::ServerKilled | Fault::ServerKilledForLong | Fault::ServerFrozen => {
                 since = Some(self.fail_server(fault, at));
             }
+            Fault::PrimaryKilled | Fault::PrimarySwitched | Fault::PrimaryFrozen => {
+                since = Some(self.change_primary(fault));
+            }
             Fault::OneBusKilled => self.buses[0].kill(),
             Fault::BusesKilled => self.buses.iter_mut().for_each(Redis::kill),
             Fault::OneBusFrozen => self.buses[0].freeze(),
@@ -185,6 +192,42 @@ impl Cluster {
             }
         }
         since.unwrap_or_else(Instant::now)
+    }
+
+    /// The replica becomes the primary.
+    fn change_primary(&mut self, fault: Fault) -> Instant {
+        let pair = self.databases.replicated();
+        let since = Instant::now();
+        match fault {
+            Fault::PrimaryKilled => pair.kill_primary(),
+            Fault::PrimaryFrozen => pair.freeze_primary(),
+            _ => pair.close_primary(),
+        }
+        if fault != Fault::PrimarySwitched {
+            thread::sleep(PROMOTED_AFTER);
+        }
+        pair.promote();
+        pair.move_address();
+        if fault != Fault::PrimarySwitched {
+            pair.cut_connections();
+        }
+        println!("    the replica is the primary after {:.1?}", since.elapsed());
+        since
+    }
+
+    /// The former primary becomes the replica of the new one.
+    fn mend_primary(&mut self, fault: Fault, since: Instant, plan: &Plan) {
+        let pair = self.databases.replicated();
+        if fault == Fault::PrimarySwitched {
+            pair.demote();
+            return;
+        }
+        if fault == Fault::PrimaryFrozen {
+            thread::sleep(plan.database_frozen_for.saturating_sub(since.elapsed()));
+            pair.thaw_former_primary();
+            pair.kill_former_primary();
+        }
+        pair.follow_after_kill();
     }
 
     /// The server of the pair that this node uses fails.
@@ -248,6 +291,9 @@ impl Cluster {
         match fault {
             Fault::Killed | Fault::AllKilled | Fault::DatabaseKilled | Fault::DatabaseFrozen | Fault::ServerKilled => {}
             Fault::ServerKilledForLong | Fault::ServerFrozen => self.mend_server(fault, at),
+            Fault::PrimaryKilled | Fault::PrimarySwitched | Fault::PrimaryFrozen => {
+                self.mend_primary(fault, since, plan);
+            }
             Fault::KilledForLong => self.nodes[at].start_again(),
             Fault::TwoKilled => [at, (at + 1) % 3].into_iter().for_each(|at| self.nodes[at].start_again()),
             Fault::Frozen => {
@@ -282,6 +328,9 @@ impl Cluster {
         let max = fault.wait_max(plan.lease);
         let talks = if fault.is_of_server() {
             self.sit_out(fault, plan, known, (&waiting, since))
+        } else if fault.is_of_primary() {
+            known.wait_until_they_talk(&waiting, Instant::now(), max);
+            known.longest_silences(&waiting, since)
         } else {
             known.wait_until_they_talk(&waiting, since, max)
         };
@@ -314,6 +363,10 @@ fn run(test: &str, setup: Setup) {
     }
     known.end(users);
     cluster.databases.server().wait_for_pushes(0);
+    if setup.has_replica() {
+        cluster.nodes.clear();
+        cluster.databases.replicated().check_copy();
+    }
     println!("{} messages were promised and delivered", known.promises());
     println!("| fault | rounds | users | p50 | p99 | longest | all delivered, p50 | longest |");
     for (fault, measured) in table {
@@ -338,4 +391,22 @@ fn nothing_is_lost_on_a_galera_pair_whatever_fails() {
         return;
     }
     run("nothing_is_lost_on_a_galera_pair_whatever_fails", Setup::PairAndBus);
+}
+
+fn run_with_replica(test: &str, setup: Setup) {
+    if std::env::var_os("HONGYAN_TEST_REPLICA_FAULTS").is_none() {
+        eprintln!("HONGYAN_TEST_REPLICA_FAULTS is not set: the faults are not tested on a primary with a replica here");
+        return;
+    }
+    run(test, setup);
+}
+
+#[test]
+fn nothing_is_lost_on_a_primary_with_a_replica_whatever_fails() {
+    run_with_replica("nothing_is_lost_on_a_primary_with_a_replica_whatever_fails", Setup::Replica);
+}
+
+#[test]
+fn nothing_is_lost_on_a_primary_with_a_replica_and_a_bus_whatever_fails() {
+    run_with_replica("nothing_is_lost_on_a_primary_with_a_replica_and_a_bus_whatever_fails", Setup::ReplicaAndBus);
 }

@@ -1,6 +1,7 @@
-//! The database of a cluster under faults: one MariaDB, or a Galera pair.
+//! The database of a cluster under faults: one MariaDB, a Galera pair, or a primary with a replica.
 
-use crate::common::{GaleraPair, MariaDb};
+use super::fault::Setup;
+use crate::common::{GaleraPair, MariaDb, ReplicatedPair};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 use std::collections::BTreeMap;
@@ -12,17 +13,21 @@ use std::time::{Duration, Instant};
 const RENEWED_WAIT: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_millis(50);
 const BOTH: [usize; 2] = [0, 1];
+const OTHERS: &str = "a primary with a replica has other faults";
 
 pub(crate) enum Databases {
     One(MariaDb),
     Pair(GaleraPair),
+    Replicated(ReplicatedPair),
 }
 
 impl Databases {
     /// `None` where there is none.
-    pub(crate) fn start(is_pair: bool) -> Option<Self> {
-        if is_pair {
+    pub(crate) fn start(setup: Setup) -> Option<Self> {
+        if setup.has_pair() {
             GaleraPair::start_for_all_networks().map(Self::Pair)
+        } else if setup.has_replica() {
+            ReplicatedPair::start_for_all_networks().map(Self::Replicated)
         } else {
             MariaDb::start_for_all_networks().map(Self::One)
         }
@@ -38,6 +43,7 @@ impl Databases {
         match self {
             Self::One(server) => server.url_at(address),
             Self::Pair(pair) => pair.server(Self::server_of(node)).url_at(address),
+            Self::Replicated(pair) => MariaDb::url_of(address, pair.port()),
         }
     }
 
@@ -46,6 +52,7 @@ impl Databases {
         match self {
             Self::One(server) => server,
             Self::Pair(pair) => pair.one_that_is_up(),
+            Self::Replicated(pair) => pair.primary(),
         }
     }
 
@@ -56,8 +63,16 @@ impl Databases {
     /// The pair, for the faults that only a pair has.
     pub(crate) fn pair(&mut self) -> &mut GaleraPair {
         match self {
-            Self::One(_) => panic!("a fault of a pair, and there is none"),
             Self::Pair(pair) => pair,
+            Self::One(_) | Self::Replicated(_) => panic!("a fault of a pair, and there is none"),
+        }
+    }
+
+    /// The primary and its replica, for the faults that only they have.
+    pub(crate) fn replicated(&mut self) -> &mut ReplicatedPair {
+        match self {
+            Self::Replicated(pair) => pair,
+            Self::One(_) | Self::Pair(_) => panic!("a fault of a primary with a replica, and there is none"),
         }
     }
 
@@ -65,6 +80,7 @@ impl Databases {
         match self {
             Self::One(server) => server.kill9(),
             Self::Pair(pair) => pair.kill9(&BOTH),
+            Self::Replicated(_) => panic!("{OTHERS}"),
         }
     }
 
@@ -75,6 +91,7 @@ impl Databases {
                 pair.begin_again(&BOTH);
                 pair.wait_until_whole();
             }
+            Self::Replicated(_) => panic!("{OTHERS}"),
         }
     }
 
@@ -82,6 +99,7 @@ impl Databases {
         match self {
             Self::One(server) => server.freeze(),
             Self::Pair(pair) => pair.freeze(&BOTH),
+            Self::Replicated(_) => panic!("{OTHERS}"),
         }
     }
 
@@ -92,6 +110,7 @@ impl Databases {
                 pair.thaw(&BOTH);
                 pair.wait_until_whole();
             }
+            Self::Replicated(_) => panic!("{OTHERS}"),
         }
     }
 

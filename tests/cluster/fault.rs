@@ -31,6 +31,9 @@ pub(crate) enum Fault {
     ServerKilled,
     ServerKilledForLong,
     ServerFrozen,
+    PrimaryKilled,
+    PrimarySwitched,
+    PrimaryFrozen,
 }
 
 /// The faults of a cluster without a bus come first, those of a Galera pair last.
@@ -54,6 +57,9 @@ const FAULTS: [Fault; 18] = [
     Fault::ServerKilledForLong,
     Fault::ServerFrozen,
 ];
+/// The faults with a primary and a replica.
+const WITH_REPLICA: [Fault; 5] =
+    [Fault::Killed, Fault::KilledForLong, Fault::PrimaryKilled, Fault::PrimarySwitched, Fault::PrimaryFrozen];
 const WITHOUT_BUS: usize = 9;
 const WITHOUT_PAIR: usize = 15;
 
@@ -63,15 +69,22 @@ pub(crate) enum Setup {
     OneDatabase,
     OneDatabaseAndBus,
     PairAndBus,
+    Replica,
+    ReplicaAndBus,
 }
 
 impl Setup {
     pub(crate) fn has_bus(self) -> bool {
-        self != Self::OneDatabase
+        !matches!(self, Self::OneDatabase | Self::Replica)
     }
 
     pub(crate) fn has_pair(self) -> bool {
         self == Self::PairAndBus
+    }
+
+    /// Is the database a primary with a replica?
+    pub(crate) fn has_replica(self) -> bool {
+        matches!(self, Self::Replica | Self::ReplicaAndBus)
     }
 
     fn faults(self) -> &'static [Fault] {
@@ -79,6 +92,7 @@ impl Setup {
             Self::OneDatabase => &FAULTS[..WITHOUT_BUS],
             Self::OneDatabaseAndBus => &FAULTS[..WITHOUT_PAIR],
             Self::PairAndBus => &FAULTS,
+            Self::Replica | Self::ReplicaAndBus => &WITH_REPLICA,
         }
     }
 }
@@ -106,6 +120,9 @@ impl Fault {
             Self::ServerKilled => "a server of the pair is killed and started again after 0.5 s",
             Self::ServerKilledForLong => "a server of the pair is killed and stays away",
             Self::ServerFrozen => "a server of the pair is frozen (SIGSTOP)",
+            Self::PrimaryKilled => "the primary is killed (SIGKILL), and the replica takes its place after 0.5 s",
+            Self::PrimarySwitched => "planned: the primary and the replica change places",
+            Self::PrimaryFrozen => "the primary is frozen (SIGSTOP), and the replica takes its place after 0.5 s",
         }
     }
 
@@ -138,10 +155,16 @@ impl Fault {
         matches!(self, Self::ServerKilled | Self::ServerKilledForLong | Self::ServerFrozen)
     }
 
+    /// Does the primary change?
+    pub(crate) fn is_of_primary(self) -> bool {
+        matches!(self, Self::PrimaryKilled | Self::PrimarySwitched | Self::PrimaryFrozen)
+    }
+
     /// May a node be fenced or not, as it happens? If a server of the pair fails, its nodes are
     /// fenced unless it is back before the lease is too old.
     pub(crate) fn may_fence(self, setup: Setup) -> bool {
-        setup.has_pair() && (self.is_of_server() || matches!(self, Self::DatabaseKilled | Self::DatabaseFrozen))
+        let is_of_pair = self.is_of_server() || matches!(self, Self::DatabaseKilled | Self::DatabaseFrozen);
+        setup.has_pair() && is_of_pair || self.is_of_primary()
     }
 
     /// Is the node fenced?
@@ -184,6 +207,7 @@ impl Plan {
             Fault::TwoKilled | Fault::AllKilled if setup.has_bus() && kills.is_none() => 0,
             Fault::DatabaseFrozen if setup == Setup::OneDatabaseAndBus && kills.is_none() => 0,
             _ if fault.is_of_server() => kills.map_or(1, |kills| kills.div_ceil(10)),
+            _ if fault.is_of_primary() => kills.map_or(2, |kills| kills.div_ceil(4)),
             _ => others,
         };
         let only = std::env::var("FAULTS").ok();

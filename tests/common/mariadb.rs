@@ -189,7 +189,7 @@ impl MariaDb {
         replica
     }
 
-    fn wait_until_it_answers(&mut self) -> Conn {
+    pub(super) fn wait_until_it_answers(&mut self) -> Conn {
         let until = Instant::now() + START_WAIT;
         loop {
             if let Ok(conn) = self.try_root() {
@@ -241,7 +241,12 @@ impl MariaDb {
 
     /// The same at another address of its host.
     pub fn url_at(&self, address: IpAddr) -> String {
-        format!("mysql://{USER}:secret@{address}:{}/{DATABASE}", self.settings.port)
+        Self::url_of(address, self.settings.port)
+    }
+
+    /// The value for `--store` at this address and port.
+    pub fn url_of(address: IpAddr, port: u16) -> String {
+        format!("mysql://{USER}:secret@{address}:{port}/{DATABASE}")
     }
 
     /// The same through a proxy on this port.

@@ -11,6 +11,7 @@ mod mariadb;
 mod node;
 mod program;
 mod redis_server;
+mod replicated;
 pub mod store;
 
 pub use client::{Client, Record};
@@ -21,6 +22,7 @@ pub use mariadb::MariaDb;
 pub use node::{Node, health};
 pub use program::{CHEAP_PASSWORDS, Program};
 pub use redis_server::Redis;
+pub use replicated::ReplicatedPair;
 
 use hongyan::config::{Config, StoreUrl};
 use hongyan::server::{self, ServerHandle};
