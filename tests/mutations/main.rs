@@ -116,15 +116,17 @@ const BUS: Program = ("bus", &["--test", "bus"], &[]);
 const STORE_CONTRACT: Program = ("stores' contract", &["--test", "store_contract"], &[]);
 const STATEMENTS: Program = ("statements", &["--test", "schema"], &[]);
 const NODES: Program = ("real nodes", &["--test", "cluster"], &[]);
+const OUTAGE: Program = ("outage", &["--test", "outage"], &[]);
 /// `tests/on_galera` with its argument: it starts the pair, and then cargo.
 const GALERA: Program = ("nodes on Galera", &["cluster"], &[("ROUNDS", "3")]);
-const PROGRAMS: [Program; 9] =
-    [SIMULATION, SCENARIO, UNIT_TEST, NODES_SIMULATION, BUS, STORE_CONTRACT, STATEMENTS, NODES, GALERA];
+const PROGRAMS: [Program; 10] =
+    [SIMULATION, SCENARIO, UNIT_TEST, NODES_SIMULATION, BUS, STORE_CONTRACT, STATEMENTS, NODES, OUTAGE, GALERA];
 
 /// All programs, those first that are most likely to find this mistake: each program that is built
 /// and finds nothing costs a minute or two.
 fn programs_for(mutation: &Mutation, likely: &[Program]) -> Vec<Program> {
-    const BY_FILE: [(&str, &[Program]); 3] = [
+    const BY_FILE: [(&str, &[Program]); 4] = [
+        ("src/store/mysql/rows.rs", &[OUTAGE]),
         ("src/store/mysql/signs.rs", &[GALERA]),
         ("src/store/mysql", &[STORE_CONTRACT, NODES]),
         ("src/store", &[STORE_CONTRACT]),

@@ -141,4 +141,16 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         "\"SET SESSION wsrep_sync_wait = 1\"",
         "\"SET SESSION wsrep_sync_wait = 0\"",
     ),
+    of(
+        "a node reads on a server that has become read-only",
+        "src/store/mysql/rows.rs",
+        "if matches!(read_only.as_deref(), Some(\"0\" | \"OFF\")) {",
+        "if read_only.is_some() {",
+    ),
+    of(
+        "the signs of life of a node stay on a server that has become read-only",
+        "src/store/mysql/lease.rs",
+        "let is_demoted = was_demoted(&error, self.connected_at);",
+        "let is_demoted = was_demoted(&error, self.connected_at) && self.silences.len() > 9;",
+    ),
 ];
