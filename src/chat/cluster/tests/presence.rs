@@ -1,7 +1,9 @@
 //! The users who are online on other nodes, as these nodes report them.
 
+use super::super::super::contract::FriendAnswerOutcome;
 use super::super::contract::{BusRecord, NodeLinkBatchNumber, NodePresenceUpdate};
 use super::*;
+use crate::protocol::request::FriendVerb;
 
 fn says(node: &mut TestNode, from: u16, record: NodeMessage) {
     node.event(CoreInput::Record { from: life(from, 1), record });
@@ -66,6 +68,29 @@ fn a_user_in_a_full_report_who_leaves_at_once_is_reported_as_gone() {
         _ => false,
     };
     assert!(node.sent.iter().any(|(_, record)| is_gone(record)), "{:?}", node.sent);
+}
+
+#[test]
+fn who_befriends_a_user_of_another_node_is_reported_to_it_as_their_friend() {
+    let mut node = TestNode::new();
+    node.frame(NodeMessage::Who);
+    let ann = node.log_in("ann", &[]);
+    node.pass(500);
+    node.sent.clear();
+    // Bob, who is on node 2, has asked her.
+    let (id, sender, receiver) =
+        (MessageId::new("a").unwrap(), UserNameRef::new("bob").unwrap(), UserNameRef::new("ann").unwrap());
+    let (form, content) = (ContentAsStringOrObject::Text, Cow::Borrowed("yes"));
+    let input = Ok(ClientRequest::Friend { form, id, sender, receiver, verb: FriendVerb::Accept, content });
+    node.event(CoreInput::Input { conn: ann, input });
+    let is_answer = |job: &Job| matches!(job, Job::AnswerFriend { .. });
+    node.answer(is_answer, JobOutcome::Answered(FriendAnswerOutcome::Done));
+    for _ in 0..4 {
+        node.pass(500);
+    }
+    let users = vec![NodePresenceUpdate { user: user("ann"), is_online: true, friends: vec![user("bob")] }];
+    let moved = NodeMessage::Moved { number: 3, users };
+    assert!(node.has_sent(&moved), "{:?}", node.sent);
 }
 
 #[test]
