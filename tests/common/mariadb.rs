@@ -21,7 +21,7 @@ const START_WAIT: Duration = Duration::from_secs(60);
 /// The smallest there are: these databases do little.
 const SMALL: [&str; 2] = ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M"];
 
-pub(super) fn current_user() -> String {
+pub fn current_user() -> String {
     let output = Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
@@ -138,9 +138,17 @@ impl MariaDb {
         Self::start_for(Reach::Everywhere)
     }
 
-    fn start_for(reach: Reach) -> Option<Self> {
-        if std::env::var_os("HONGYAN_TEST_MYSQL").is_none() {
+    /// Are tests on MySQL asked for?
+    pub fn is_tested() -> bool {
+        let is_tested = std::env::var_os("HONGYAN_TEST_MYSQL").is_some();
+        if !is_tested {
             eprintln!("HONGYAN_TEST_MYSQL is not set: not tested on MySQL here, ./test does it");
+        }
+        is_tested
+    }
+
+    fn start_for(reach: Reach) -> Option<Self> {
+        if !Self::is_tested() {
             return None;
         }
         let settings = Settings::new(reach);
@@ -154,7 +162,7 @@ impl MariaDb {
 
     /// A member of a database cluster, which may still be starting. It runs as this user of the
     /// system, with these options at each start, and with `first` at this one.
-    pub(super) fn begin_member(user: &str, more: Vec<String>, first: &[String]) -> Self {
+    pub fn begin_member(user: &str, more: Vec<String>, first: &[String]) -> Self {
         let settings = Settings { user: user.to_owned(), more, ..Settings::new(Reach::Everywhere) };
         let folder = settings.folder.path();
         assert!(Command::new("chown").arg(user).arg(folder).status().unwrap().success());
@@ -189,7 +197,7 @@ impl MariaDb {
         replica
     }
 
-    pub(super) fn wait_until_it_answers(&mut self) -> Conn {
+    pub fn wait_until_it_answers(&mut self) -> Conn {
         let until = Instant::now() + START_WAIT;
         loop {
             if let Ok(conn) = self.try_root() {
@@ -310,7 +318,7 @@ impl MariaDb {
     }
 
     /// The same, without waiting for it; `more` are options of this start alone.
-    pub(super) fn begin_again(&mut self, more: &[String]) {
+    pub fn begin_again(&mut self, more: &[String]) {
         self.child = self.settings.spawn(more);
     }
 

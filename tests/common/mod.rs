@@ -18,7 +18,7 @@ pub use client::{Client, Record};
 pub use database::Database;
 pub use galera::GaleraPair;
 pub use haproxy::HaProxy;
-pub use mariadb::MariaDb;
+pub use mariadb::{MariaDb, current_user};
 pub use node::{Node, health};
 pub use program::{CHEAP_PASSWORDS, Program};
 pub use redis_server::Redis;
