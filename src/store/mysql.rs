@@ -20,6 +20,7 @@ mod inbox_writer;
 mod keeper;
 mod lanes;
 mod lease;
+mod lease_connection;
 mod life_signs;
 mod look;
 mod mailbox;
@@ -48,7 +49,7 @@ pub use export::MysqlCopyStore;
 pub use forget_node::ForgetNodeResult;
 pub use inbox_writer::{NodeInboxWriter, NodeInboxWriterLimits};
 pub use keeper::ActiveServerHeartbeat;
-use lanes::WriterFenceLane;
+use lanes::{LockMoves, WriterFenceLane};
 pub use lease::{ClusterEvent, FenceCause, LeaseCallbacks, NodeLease};
 pub use life_signs::NodeLivenessFigures;
 pub use members::{ClusterMembers, ClusterMembersReader, NodeLiveness, NodeStatusReport};
@@ -70,7 +71,6 @@ use crate::protocol::push::{Push, PushKind};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
@@ -177,16 +177,24 @@ impl StoreConnection for MysqlStore {
         if is_ours {
             return Ok(());
         }
+        let error = match self.lock.seat.clone() {
+            Some(seat) => self.find_out_whether_fenced(&seat),
+            None => StoreError::Unavailable("the lock on the database was lost".into()),
+        };
         self.drop_connection();
-        if let Some(seat) = &self.lock.seat {
-            seat.is_fenced.store(true, Ordering::Release);
-            return Err(StoreError::Unavailable("this node was fenced".into()));
-        }
-        Err(StoreError::Unavailable("the lock on the database was lost".into()))
+        Err(error)
     }
 
     fn begin_reads(&mut self) -> Result<(), StoreError> {
-        if self.lock.seat.is_none() { Ok(()) } else { self.check_reads_are_current() }
+        if self.lock.seat.is_some() {
+            return self.check_reads_are_current();
+        }
+        if self.lock.lock_moves.as_ref().is_some_and(LockMoves::has_moved) {
+            // The store is opened again, and the reads are done there.
+            self.drop_connection();
+            return Err(StoreError::Unavailable("its lock may be on another database server now".into()));
+        }
+        Ok(())
     }
 
     fn lock_users(&mut self, people: &[&str]) -> Result<(), StoreError> {

@@ -125,8 +125,11 @@ const PROGRAMS: [Program; 10] =
 /// All programs, those first that are most likely to find this mistake: each program that is built
 /// and finds nothing costs a minute or two.
 fn programs_for(mutation: &Mutation, likely: &[Program]) -> Vec<Program> {
-    const BY_FILE: [(&str, &[Program]); 4] = [
-        ("src/store/mysql/rows.rs", &[OUTAGE]),
+    const BY_FILE: [(&str, &[Program]); 7] = [
+        ("src/store/mysql/values.rs", &[OUTAGE]),
+        ("src/store/mysql/lanes.rs", &[OUTAGE]),
+        ("src/store/mysql/node_identity.rs", &[OUTAGE]),
+        ("src/store/mysql/lease.rs", &[OUTAGE]),
         ("src/store/mysql/signs.rs", &[GALERA]),
         ("src/store/mysql", &[STORE_CONTRACT, NODES]),
         ("src/store", &[STORE_CONTRACT]),

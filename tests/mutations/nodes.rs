@@ -143,14 +143,32 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     ),
     of(
         "a node reads on a server that has become read-only",
-        "src/store/mysql/rows.rs",
-        "if matches!(read_only.as_deref(), Some(\"0\" | \"OFF\")) {",
-        "if read_only.is_some() {",
+        "src/store/mysql/values.rs",
+        "Ok(matches!(read_only.flatten().as_deref(), Some(\"0\" | \"OFF\")))",
+        "Ok(read_only.is_some())",
     ),
     of(
         "the signs of life of a node stay on a server that has become read-only",
         "src/store/mysql/lease.rs",
         "let is_demoted = was_demoted(&error, self.connected_at);",
         "let is_demoted = was_demoted(&error, self.connected_at) && self.silences.len() > 9;",
+    ),
+    of(
+        "a node takes a database server with older data for a fence",
+        "src/store/mysql/node_identity.rs",
+        "if found.is_some_and(|epoch| epoch > self.incarnation.epoch) {",
+        "if found.is_none_or(|epoch| epoch != self.incarnation.epoch) {",
+    ),
+    of(
+        "the lease follows a view of the past",
+        "src/store/mysql/lease.rs",
+        "if view.number < self.last_view {",
+        "if view.number < self.last_view && beats.is_empty() {",
+    ),
+    of(
+        "a server that uses the database alone reads on the old primary",
+        "src/store/mysql/lanes.rs",
+        "self.count.load(Ordering::SeqCst) != self.seen",
+        "self.count.load(Ordering::SeqCst) < self.seen",
     ),
 ];

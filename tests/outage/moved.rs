@@ -3,9 +3,12 @@
 //! only read.
 
 use super::proxies::moving_proxy;
-use crate::common::{Client, MariaDb, Node, PATIENCE, befriend, content};
+use crate::common::{Client, ContentForm, MariaDb, Node, PATIENCE, befriend, content, envelope, health};
 use crate::{Deployment, config};
+use hongyan::store::StoreConnection;
+use hongyan::store::mysql::MysqlConnector;
 use mysql::prelude::Queryable;
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -93,4 +96,72 @@ fn a_node_does_not_read_where_the_database_takes_no_writes() {
     // The worker of the node b only reads now, so no write tells it that its server is the old one.
     say_until_taken(&mut ann, "m2");
     bob.take("m2");
+}
+
+/// Of a server that uses the database alone. One of its workers may only read for a long time, and
+/// must not read on the old primary what another one has changed on the new one.
+#[test]
+fn a_connection_does_not_read_where_its_server_does_not_write() {
+    let Some(mut first) = MariaDb::start() else { return };
+    let target = Arc::new(AtomicU16::new(first.port()));
+    let store = first.url_by_way_of(moving_proxy(&target));
+    let server = MysqlConnector::new(&store).unwrap();
+    // It makes the tables.
+    drop(server.connect().unwrap());
+    let second = first.replica();
+    let (mut reader, mut writer) = (server.connect().unwrap(), server.connect().unwrap());
+    reader.begin_reads().unwrap();
+    first.set_read_only(true);
+    target.store(second.port(), Ordering::SeqCst);
+    wait_until("one connection writes on the second one", || {
+        if writer.begin().is_ok() {
+            return true;
+        }
+        writer.rollback();
+        if writer.is_broken() {
+            writer = server.connect().unwrap();
+        }
+        false
+    });
+    assert!(reader.begin_reads().is_err(), "it reads on the first one");
+    assert!(reader.is_broken(), "it is opened again");
+    server.connect().unwrap().begin_reads().unwrap();
+}
+
+/// Tries a log-in, and waits until the node has found that its database does not work.
+fn log_in_in_vain(node: &Node, name: &str) {
+    node.news();
+    let words = json!({"USER": name, "PASS": "secret"});
+    node.client().send(&envelope(ContentForm::Text, "2", Some("login"), &words));
+    node.wait_for("the store does not work");
+}
+
+#[test]
+fn a_node_that_has_met_older_data_for_a_moment_works_on() {
+    let Some(mut first) = MariaDb::start() else { return };
+    let target = Arc::new(AtomicU16::new(first.port()));
+    let store = first.url_by_way_of(moving_proxy(&target));
+    let start = |name| Node::start(&["--store", &store, "--node-name", name]);
+    let (a, mut b) = (start("a"), start("b"));
+    let (mut ann, mut bob) = (a.user("ann"), a.user("bob"));
+    befriend(&mut ann, &mut bob);
+    first.wait_for_pushes(0);
+    // A copy from the time of the former life of the second node.
+    let second = first.replica();
+    b.kill();
+    b.start_again();
+    drop(b.user("cat"));
+    drop(bob);
+    let mut bob = b.log_in("bob");
+    for (id, is_read_only) in [("m1", true), ("m2", false)] {
+        second.set_read_only(is_read_only);
+        target.store(second.port(), Ordering::SeqCst);
+        first.kill_connections();
+        log_in_in_vain(&b, "cat");
+        target.store(first.port(), Ordering::SeqCst);
+        second.kill_connections();
+        wait_until("both nodes work", || [&a, &b].iter().all(|node| health(node.addr).ends_with("ok\n")));
+        say_until_taken(&mut ann, id);
+        bob.take(id);
+    }
 }

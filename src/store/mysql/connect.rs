@@ -3,7 +3,9 @@
 
 use super::cluster_checks::{check_no_cluster, check_no_node_alive, check_target_is_no_cluster};
 use super::error_text;
-use super::lanes::{self, ALONE, DbConnectionFenceLane, FenceLaneAllocator, WriterFenceLane, lane_lock, mark_of};
+use super::lanes::{
+    self, ALONE, DbConnectionFenceLane, FenceLaneAllocator, LockMoves, WriterFenceLane, lane_lock, mark_of,
+};
 use super::named_lock::{LOCK_NAME, holder, kill, take};
 use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{
@@ -16,6 +18,7 @@ use crate::store::portable::{StoreOpenMode, UNFINISHED, check_schema_version};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, SslOpts, UrlError};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,6 +54,8 @@ pub struct MysqlConnector {
     pub(super) opts: Opts,
     role: StoreOpenMode,
     guard: Arc<Mutex<MysqlServerLockState>>,
+    /// Counts how often the lock was taken.
+    lock_moves: Arc<AtomicU64>,
     /// The epoch that marks the transactions of this process.
     pub(super) epoch: u64,
     /// The epoch of the server that this one replaces; `None`: any server whose lock is free.
@@ -124,7 +129,7 @@ impl MysqlConnector {
         // 0 means that nobody writes.
         let epoch = random.max(1);
         let (guard, lanes) = Default::default();
-        Ok(Self { opts: opts.into(), role, guard, epoch, predecessor: None, lanes })
+        Ok(Self { opts: opts.into(), role, guard, lock_moves: Arc::default(), epoch, predecessor: None, lanes })
     }
 
     /// Takes over from the server with this epoch, even if it still holds the lock.
@@ -149,10 +154,12 @@ impl MysqlConnector {
         let no_lane = || StoreError::Unavailable("this server has more connections to it than it needs".into());
         let lane = DbConnectionFenceLane::take(&self.lanes).ok_or_else(no_lane)?;
         let mut conn = self.session()?;
+        let mut moves = LockMoves::now(&self.lock_moves);
         if !self.holds_lock_and_lane(&mut conn, connection, &lane)? {
             // Either the name leads to another machine than when the lock was taken, one that takes
             // writes now; or another server has taken over.
             connection = self.guard(Some(connection))?;
+            moves = LockMoves::now(&self.lock_moves);
             if !self.holds_lock_and_lane(&mut conn, connection, &lane)? {
                 let why = "its connections and its lock are not on the same database server";
                 return Err(StoreError::Unavailable(why.into()));
@@ -160,7 +167,7 @@ impl MysqlConnector {
         }
         let packet: Option<u64> = conn.query_first("SELECT @@max_allowed_packet").map_err(|error| fault(&error).0)?;
         let guard = Arc::clone(&self.guard);
-        let lock = WriterFenceLane::new(lane, self.epoch, connection, guard);
+        let lock = WriterFenceLane::new(lane, self.epoch, connection, (guard, moves));
         Ok(MysqlStore::new(conn, packet.unwrap_or(0), lock))
     }
 
@@ -229,6 +236,7 @@ impl MysqlConnector {
                 let holder = u64::from(conn.connection_id());
                 (guard.conn, guard.was_ever_held, guard.failed) = (Some(conn), true, None);
                 guard.locked_at = Some(Instant::now());
+                self.lock_moves.fetch_add(1, Ordering::SeqCst);
                 Ok(holder)
             }
             Err(error) => {

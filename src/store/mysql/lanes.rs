@@ -14,6 +14,7 @@ use crate::store::StoreError;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,9 +70,31 @@ pub(super) struct WriterFenceLane {
     pub(super) begin_statements: Arc<str>,
     /// The identity of this node.
     pub(super) seat: Option<Arc<NodeIdentity>>,
-    _lane: DbConnectionFenceLane,
+    pub(super) lane: DbConnectionFenceLane,
+    /// For a server that uses the database alone: tells whether its lock is on the database server
+    /// of this connection.
+    pub(super) lock_moves: Option<LockMoves>,
     /// Keeps the lock as long as a connection may write.
     _guard: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// How often the lock of this process was taken, perhaps on another database server, as one
+/// connection has seen it. A connection writes only where the lock is. So if a write was committed
+/// on a new primary, connections to the old one know that they are to be replaced.
+pub(super) struct LockMoves {
+    count: Arc<AtomicU64>,
+    seen: u64,
+}
+
+impl LockMoves {
+    /// To be called before it is checked that the lock is on the server of the connection.
+    pub(super) fn now(count: &Arc<AtomicU64>) -> Self {
+        Self { count: Arc::clone(count), seen: count.load(Ordering::SeqCst) }
+    }
+
+    pub(super) fn has_moved(&self) -> bool {
+        self.count.load(Ordering::SeqCst) != self.seen
+    }
 }
 
 impl WriterFenceLane {
@@ -81,14 +104,14 @@ impl WriterFenceLane {
         lane: DbConnectionFenceLane,
         epoch: u64,
         connection: u64,
-        guard: Arc<dyn Any + Send + Sync>,
+        (guard, lock_moves): (Arc<dyn Any + Send + Sync>, LockMoves),
     ) -> Self {
         let begin = format!(
             "START TRANSACTION; UPDATE lanes SET n = n + 1 \
              WHERE node = {ALONE} AND lane = {} AND epoch = {epoch} AND IS_USED_LOCK({LOCK_NAME}) = {connection}",
             lane.number
         );
-        Self { begin_statements: begin.into(), seat: None, _lane: lane, _guard: Some(guard) }
+        Self { begin_statements: begin.into(), seat: None, lock_moves: Some(lock_moves), lane, _guard: Some(guard) }
     }
 
     /// For a lane of a cluster node.
@@ -99,7 +122,7 @@ impl WriterFenceLane {
             lane.number,
             seat.incarnation.epoch
         );
-        Self { begin_statements: begin.into(), seat: Some(seat), _lane: lane, _guard: None }
+        Self { begin_statements: begin.into(), seat: Some(seat), lock_moves: None, lane, _guard: None }
     }
 }
 
@@ -116,8 +139,11 @@ pub(super) fn lane_lock(epoch: u64, lane: u16) -> String {
 
 /// The epoch of the active server; 0 after a clean stop; `None` if there was no server yet.
 pub(super) fn epoch(conn: &mut Conn) -> Result<Option<u64>, StoreError> {
-    conn.query_first(format!("SELECT epoch FROM lanes WHERE node = {ALONE} AND lane = {BEAT_LANE}"))
-        .map_err(|error| fault(&error).0)
+    epoch_of_lane(conn, ALONE, BEAT_LANE).map_err(|error| fault(&error).0)
+}
+
+pub(super) fn epoch_of_lane(conn: &mut Conn, node: u16, lane: u16) -> mysql::Result<Option<u64>> {
+    conn.query_first(format!("SELECT epoch FROM lanes WHERE node = {node} AND lane = {lane}"))
 }
 
 /// Makes this server the active one. Afterwards no transaction of another server is under way, and

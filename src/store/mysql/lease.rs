@@ -3,14 +3,13 @@
 //! too long.
 
 use super::background_close;
-use super::epochs::lock;
 use super::fault;
 use super::forget_node::ForgetNodeProgress;
-use super::lanes::BEAT_LANE;
+use super::lease_connection;
 use super::life_signs::{LastNodeHeartbeats, NodeLivenessFigures, first_inbox_records_of};
 use super::look::{ClusterPollResult, LeaseHeartbeatFields, poll_statements, read};
 use super::members::ClusterMembersReader;
-use super::named_lock::{holder, kill, take};
+use super::node_identity::OLD_DATA;
 use super::node_names::{NodeNames, SharedNodeNames};
 use super::nodes::{NodeDatabase, frame_version_of, names_of, view_of};
 use super::seq_max::{is_near_clock, limit_for, must_write_early, wall_seq};
@@ -265,6 +264,7 @@ struct LeaseKeeper {
     /// Records that were given to the loop, and are to be deleted.
     delivered_records: Vec<u64>,
     last_view: u64,
+    has_logged_old_data: bool,
     renewed_at: Instant,
     /// When a record was in the inbox last.
     last_record_at: Option<Instant>,
@@ -284,6 +284,7 @@ impl LeaseKeeper {
             own_name: None,
             delivered_records: Vec::new(),
             last_view: 0,
+            has_logged_old_data: false,
             renewed_at: Instant::now(),
             last_record_at: None,
             is_fencing: Arc::default(),
@@ -292,7 +293,8 @@ impl LeaseKeeper {
 
     fn run(mut self, calls: &LeaseCallbacks) {
         while let Some(view_asked) = self.wait() {
-            let renews = view_asked || self.must_renew();
+            // What a read-only server says may be old: on a new connection a write comes first.
+            let renews = view_asked || self.must_renew() || self.conn.is_none();
             let looked = match self.poll(renews) {
                 Ok(looked) => looked,
                 Err(error) => {
@@ -350,7 +352,7 @@ impl LeaseKeeper {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => {
-                let conn = self.connect()?;
+                let conn = lease_connection::open(&self.server)?;
                 self.connected_at = Instant::now();
                 conn
             }
@@ -358,9 +360,17 @@ impl LeaseKeeper {
         let sql = self.statements(renews);
         match read(&mut conn, &sql) {
             Ok((records, rows)) => {
-                self.conn = Some(conn);
-                self.delivered_records.clear();
                 let (view, beats) = view_of(&rows)?;
+                if view.number < self.last_view {
+                    background_close::close(conn);
+                    if !std::mem::replace(&mut self.has_logged_old_data, true) {
+                        log::error!("the lease cannot be renewed: {OLD_DATA}");
+                    }
+                    return Err(StoreError::Unavailable(OLD_DATA.into()));
+                }
+                self.conn = Some(conn);
+                self.has_logged_old_data = false;
+                self.delivered_records.clear();
                 self.say_changes(&view, &rows);
                 if renews {
                     self.shared.last_signs.note_first_inbox_records(&first_inbox_records_of(&rows));
@@ -392,19 +402,6 @@ impl LeaseKeeper {
         }
     }
 
-    fn connect(&self) -> Result<Conn, StoreError> {
-        let mut conn = self.server.session()?;
-        let mark = lock(self.server.identity().incarnation, BEAT_LANE);
-        if let Some(id) = holder(&mut conn, &mark)? {
-            // Our own former connection, whose end the database has not noticed.
-            kill(&mut conn, id)?;
-        }
-        if !take(&mut conn, &mark)? {
-            return Err(StoreError::Unavailable("its previous connection has not ended yet".into()));
-        }
-        Ok(conn)
-    }
-
     fn statements(&self, renews: bool) -> String {
         let state = self.shared.lock_state();
         let renewal = renews.then(|| {
@@ -425,7 +422,11 @@ impl LeaseKeeper {
         let me = self.server.identity().incarnation;
         let now = looked.view.nodes.iter().zip(&looked.beats).find(|(state, _)| state.last.node == me.node);
         match now {
-            Some((state, _)) if state.last.epoch == me.epoch => None,
+            // A transaction was refused, perhaps by another database server. The node does not work
+            // without transactions, and begins anew.
+            Some((state, _)) if state.last.epoch == me.epoch => {
+                self.server.identity().is_fenced().then_some(FenceCause::Fenced)
+            }
             // The number may have passed to a node of another name, after this one was forgotten.
             Some((_, &beats)) if beats > 0 && self.has_own_name() => Some(FenceCause::NameTaken),
             _ => Some(FenceCause::Fenced),

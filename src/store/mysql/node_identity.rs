@@ -2,6 +2,7 @@
 
 use super::seq_max::SeqWriteLimit;
 use crate::chat::contract::NodeIncarnation;
+use crate::store::StoreError;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 /// The length of the key that authenticates frames on the bus.
@@ -25,11 +26,25 @@ pub struct NodeIdentity {
     pub(super) is_fenced: AtomicBool,
 }
 
+/// The reason why nothing is read from a database server.
+pub(super) const OLD_DATA: &str = "the database server has older data than this node has read: it is not the primary";
+
 impl NodeIdentity {
     /// Was a transaction refused because this node was fenced?
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         self.is_fenced.load(Ordering::Acquire)
+    }
+
+    /// The database has this epoch for a lane of this node, and not its own. A later one means that
+    /// the node was fenced. An earlier one, or none, only says that this database server is an old
+    /// primary or a copy, perhaps for a moment: the lease decides what becomes of the node.
+    pub(super) fn note_other_epoch(&self, found: Option<u64>) -> StoreError {
+        if found.is_some_and(|epoch| epoch > self.incarnation.epoch) {
+            self.is_fenced.store(true, Ordering::Release);
+            return StoreError::Unavailable("this node was fenced".into());
+        }
+        StoreError::Unavailable(OLD_DATA.into())
     }
 
     /// The newest version of frames that every node which is alive can read, at the last read.

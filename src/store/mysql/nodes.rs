@@ -12,13 +12,14 @@ use super::safe_commits::why_commits_are_not_safe;
 use super::schema::{FIRST_OF_CLUSTERS, KNOWN, check_no_foreign_tables, log_if_newer, migrate, usable_version};
 use super::seq_max::SeqWriteLimit;
 use super::signs::cluster as cluster_of_databases;
+use super::values::takes_writes;
 use super::{MysqlStore, lanes::WriterFenceLane};
 use crate::chat::contract::{ClusterView, NodeId, NodeIncarnation, NodeRow};
 use crate::store::StoreError;
 use crate::versions::{FRAME_MAX, FRAME_MIN};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,10 @@ impl NodeDatabase {
             check_no_single_server(&mut conn)?;
             return Err(StoreError::Unavailable("another server is starting on it".into()));
         }
+        // A node asks before each read; an error would come each time.
+        takes_writes(&mut conn).map_err(|error| {
+            StoreError::Unusable(format!("the database server does not say whether it is read-only: {error}"))
+        })?;
         if let Some(why) = why_commits_are_not_safe(&mut conn)? {
             return Err(StoreError::Unusable(why));
         }
@@ -116,10 +121,7 @@ impl NodeDatabase {
             Some((epoch, ..)) if epoch == self.seat.incarnation.epoch => {
                 Err(StoreError::Unavailable("the previous connection of its lane has not ended yet".into()))
             }
-            _ => {
-                self.seat.is_fenced.store(true, Ordering::Release);
-                Err(StoreError::Unavailable("this node was fenced".into()))
-            }
+            found => Err(self.seat.note_other_epoch(found.map(|(epoch, ..)| epoch))),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Single statements, and the classification of their errors.
 
-use super::values::is_old_enough_to_drop;
+use super::lanes::epoch_of_lane;
+use super::values::{is_old_enough_to_drop, takes_writes};
 use super::*;
 
 impl MysqlStore {
@@ -27,14 +28,24 @@ impl MysqlStore {
     /// changed, they may have written it on another server than the one that this connection still
     /// leads to, which is read-only since before the other one took writes.
     pub(super) fn check_reads_are_current(&mut self) -> Result<(), StoreError> {
-        let read_only: Option<String> = self.run(|conn| conn.query_first("SELECT @@GLOBAL.read_only"))?;
-        if matches!(read_only.as_deref(), Some("0" | "OFF")) {
+        if self.run(takes_writes)? {
             return Ok(());
         }
         if is_old_enough_to_drop(self.opened_at) {
             self.drop_connection();
         }
         Err(StoreError::Unavailable("the database server is read-only, so another one may be the primary".into()))
+    }
+
+    /// A transaction did not find its row with the epoch of this node. A later epoch means that the
+    /// node was fenced; an earlier one, or none, that the database server is not the primary any
+    /// more, or a copy. Then nothing is known about this node.
+    pub(super) fn find_out_whether_fenced(&mut self, seat: &NodeIdentity) -> StoreError {
+        let (node, lane) = (seat.incarnation.node.get(), self.lock.lane.number);
+        match self.run(|conn| epoch_of_lane(conn, node, lane)) {
+            Ok(found) => seat.note_other_epoch(found),
+            Err(error) => error,
+        }
     }
 
     pub(super) fn drop_connection(&mut self) {

@@ -4,7 +4,8 @@ use super::error_text;
 use crate::protocol::field::UserName;
 use crate::store::StoreError;
 pub(super) use crate::store::corrupt_error;
-use mysql::{Row, Value};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row, Value};
 use std::time::{Duration, Instant};
 
 /// Error numbers: the server, the transaction, or the server's mode is read-only.
@@ -25,6 +26,14 @@ pub(super) fn was_demoted(error: &mysql::Error, opened_at: Instant) -> bool {
 /// server.
 pub(super) fn is_old_enough_to_drop(opened_at: Instant) -> bool {
     opened_at.elapsed() >= DEMOTED_AFTER
+}
+
+/// Does the database server take writes? A server that does not say it takes none, as one that is a
+/// replica or was one.
+pub(super) fn takes_writes(conn: &mut Conn) -> mysql::Result<bool> {
+    // It may be NULL.
+    let read_only: Option<Option<String>> = conn.query_first("SELECT @@GLOBAL.read_only")?;
+    Ok(matches!(read_only.flatten().as_deref(), Some("0" | "OFF")))
 }
 
 /// Does this error mean that the server is read-only?
