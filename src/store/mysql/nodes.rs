@@ -65,10 +65,10 @@ impl NodeDatabase {
             check_no_single_server(&mut conn)?;
             return Err(StoreError::Unavailable("another server is starting on it".into()));
         }
-        // A node asks before each read; an error would come each time.
-        takes_writes(&mut conn).map_err(|error| {
-            StoreError::Unusable(format!("the database server does not say whether it is read-only: {error}"))
-        })?;
+        // A node asks this before each read, so it could serve nobody.
+        if !takes_writes(&mut conn).map_err(|error| fault(&error).0)? {
+            return Err(StoreError::Unavailable("its server is read-only, or does not say whether it is".into()));
+        }
         if let Some(why) = why_commits_are_not_safe(&mut conn)? {
             return Err(StoreError::Unusable(why));
         }
