@@ -119,16 +119,7 @@ impl Deployment {
 
     /// The same message to Cy, who is away, until it is taken.
     fn say_until_taken(&mut self, id: &str) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            self.ann.send(&self.ann.message(id, "cy", "the geese are back"));
-            if content(&self.ann.recv())["Content"] == "MS" {
-                break;
-            }
-            self.ann.expect_error(id, "UNAVAILABLE");
-            assert!(Instant::now() < until, "it does not heal");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        self.ann.say_until_taken(id, "cy", "the geese are back");
     }
 
     /// All requests that were refused work, and the message that was promised to Cy is there, once.

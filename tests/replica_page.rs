@@ -11,12 +11,11 @@ mod cluster {
 }
 
 use cluster::nets;
-use common::{Client, MariaDb, Node, PATIENCE, befriend, content};
+use common::{Client, MariaDb, Node, befriend};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 const PAGE: &str = include_str!("../docs/replica.md");
 const FUNCTIONS: &str = "/usr/local/lib/hongyan-database.sh";
@@ -84,15 +83,8 @@ fn run(folder: &Path, machine: Option<&MariaDb>, block: &str) {
 
 /// Sends messages with these ids, each until it is promised, and takes them in this order.
 fn talk(ann: &mut Client, bob: &mut Client, ids: [&str; 3]) {
-    let until = Instant::now() + PATIENCE;
     for id in ids {
-        loop {
-            ann.send(&ann.message(id, "bob", "honk"));
-            if content(&ann.recv())["Content"] == "MS" {
-                break;
-            }
-            assert!(Instant::now() < until, "{id} is not taken");
-        }
+        ann.say_until_taken(id, "bob", "honk");
         bob.take(id);
     }
 }

@@ -2,13 +2,12 @@
 //! ports with their token.
 
 use super::caller::{get_unix, get_with};
-use crate::common::{MariaDb, PATIENCE, Program};
+use crate::common::{MariaDb, Program, wait_until};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Instant;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hongyan");
 
@@ -25,14 +24,6 @@ fn refused(args: &[&str]) -> (Option<i32>, String) {
 
 fn ends(program: &Program) {
     assert!(Command::new("kill").args(["-TERM", &program.id().to_string()]).status().unwrap().success());
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < until, "{what}");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(20);
 
-/// Connects without hongyan, for what a server must not be able to do.
+/// A connection of the test's own.
 fn connect(url: &str) -> Conn {
     Conn::new(Opts::from_url(url).unwrap()).unwrap()
 }
@@ -40,11 +40,10 @@ fn on_galera(database: &str) -> Option<[String; 2]> {
 #[test]
 fn a_read_on_a_galera_pair_sees_what_the_other_server_has_committed() {
     let Some(urls) = on_galera("nodes_reads") else { return };
-    let [taker, owner] = [("taker", &urls[0]), ("owner", &urls[1])].map(|(name, url)| {
+    let [mut taker, mut owner] = [("taker", &urls[0]), ("owner", &urls[1])].map(|(name, url)| {
         let node = fence::retried(|| NodeDatabase::join(url, name));
         fence::retried(|| node.connect())
     });
-    let (mut taker, mut owner) = (taker, owner);
     let mut admin = connect(&urls[1]);
     // It waits for running transactions, and stops the application of those of the other server.
     admin.query_drop("FLUSH TABLES WITH READ LOCK").unwrap();

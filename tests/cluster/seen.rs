@@ -2,7 +2,7 @@
 
 use super::life::{Managed, two};
 use super::make_friends;
-use crate::common::{MariaDb, PATIENCE, Redis, health};
+use crate::common::{MariaDb, PATIENCE, Redis, health, wait_until};
 use mysql::prelude::Queryable;
 use serde_json::{Value, json};
 use std::process::{Child, Stdio};
@@ -19,15 +19,6 @@ fn metric(node: &Managed, sample: &str) -> f64 {
     let metrics = node.metrics();
     let line = metrics.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {sample}:\n{metrics}")).parse().unwrap()
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < until, "never: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

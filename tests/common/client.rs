@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tungstenite::{Message, WebSocket};
 
 enum Wire {
@@ -215,6 +216,25 @@ impl Client {
     pub fn say(&mut self, id: &str, receiver: &str, text: &str, answer: &str) {
         self.send(&self.message(id, receiver, text));
         self.expect_reply("RE_MESSAGE", id, answer);
+    }
+
+    /// Sends a message until it is promised. Each refusal is followed by its reason.
+    #[track_caller]
+    pub fn say_until_taken(&mut self, id: &str, receiver: &str, text: &str) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            self.send(&self.message(id, receiver, text));
+            let frame = self.recv();
+            let said = content(&frame);
+            assert_eq!(said["MessageId"], id, "{frame}");
+            if said["Content"] == "MS" {
+                return;
+            }
+            let reason = self.recv();
+            assert_eq!(kind(&reason), "RE_ERROR", "after {frame}: {reason}");
+            assert!(Instant::now() < until, "{id} is not taken: {reason}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     pub fn ack(&mut self, id: &str) {

@@ -2,8 +2,8 @@
 //! killed, frozen and started again. It needs mariadb-server, galera-4 and rsync (Debian's
 //! packages).
 
-use super::MariaDb;
 use super::mariadb::{current_user, free_port, mariadbd};
+use super::{MariaDb, wait_until_within};
 use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder};
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ impl GaleraPair {
         let user = if current_user() == "root" { "mysql".to_owned() } else { current_user() };
         let groups = [free_port(), free_port()];
         let mut first = MariaDb::begin_member(&user, options(0, groups), &["--wsrep-new-cluster".to_owned()]);
-        wait_until("the first server is a cluster", || {
+        wait_until_within(WHOLE_WAIT, "the first server is a cluster", || {
             assert!(!first.has_ended(), "it has ended: {}", first.log());
             status(&first).is_some_and(|status| is_synced(&status))
         });
@@ -106,7 +106,7 @@ impl GaleraPair {
                 let sql = format!("SET GLOBAL wsrep_provider_options = 'pc.weight={weight}'");
                 self.servers[at].try_root().unwrap().query_drop(sql).unwrap();
             }
-            wait_until("both servers know the weights", || {
+            wait_until_within(WHOLE_WAIT, "both servers know the weights", || {
                 self.servers.iter().all(|server| {
                     status(server).is_some_and(|status| status.get("wsrep_cluster_weight").is_some_and(|is| is == sum))
                 })
@@ -192,13 +192,4 @@ fn status(server: &MariaDb) -> Option<BTreeMap<String, String>> {
 fn is_synced(status: &BTreeMap<String, String>) -> bool {
     status.get("wsrep_local_state_comment").is_some_and(|state| state == "Synced")
         && status.get("wsrep_cluster_status").is_some_and(|state| state == "Primary")
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + WHOLE_WAIT;
-    while !is_so() {
-        assert!(Instant::now() < until, "not so: {what}");
-        thread::sleep(TICK);
-    }
 }

@@ -29,10 +29,26 @@ use hongyan::server::{self, ServerHandle};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Nothing that is to happen takes longer, however slow the machine is.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until something is so.
+#[track_caller]
+pub fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+    wait_until_within(PATIENCE, what, is_so);
+}
+
+/// The same for what takes longer than anything else.
+#[track_caller]
+pub fn wait_until_within(max: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + max;
+    while !is_so() {
+        assert!(Instant::now() < until, "not so: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 /// The form of CONTENT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! A MariaDB primary with one semi-synchronous replica, and one address that leads to the primary:
 //! a HAProxy in TCP mode, which is pointed at the other server when the primary changes.
 
-use super::MariaDb;
 use super::mariadb::{current_user, free_port, mariadbd};
+use super::{MariaDb, wait_until_within};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row};
 use std::collections::BTreeMap;
@@ -10,12 +10,10 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// A server that was killed repairs what was not finished, and gets what it has missed.
 const WHOLE_WAIT: Duration = Duration::from_secs(60);
-const TICK: Duration = Duration::from_millis(20);
 /// The user by which the replica reads.
 const READER: &str = "copier";
 
@@ -146,7 +144,7 @@ impl ReplicatedPair {
         let mut root = former.try_root().unwrap();
         // One in which a statement runs waits for the replica, or for another one that does.
         let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'geese' AND command = 'Sleep'";
-        wait_until("the former primary notices that its users are gone", || {
+        wait_until_within(WHOLE_WAIT, "the former primary notices that its users are gone", || {
             root.query_first::<u64, _>(sql).unwrap() == Some(0)
         });
         assert_eq!(status(&mut root, "Rpl_semi_sync_master_status"), "ON", "it waits for the replica no more");
@@ -186,7 +184,7 @@ impl ReplicatedPair {
         let position: String = primary.query_first("SELECT @@gtid_binlog_pos").unwrap().unwrap();
         wait_for_position(self.other(), &position);
         primary.query_drop("SET GLOBAL rpl_semi_sync_master_enabled = ON").unwrap();
-        wait_until("the primary waits for the replica", || {
+        wait_until_within(WHOLE_WAIT, "the primary waits for the replica", || {
             status(&mut primary, "Rpl_semi_sync_master_clients") == "1"
                 && status(&mut primary, "Rpl_semi_sync_master_status") == "ON"
         });
@@ -207,7 +205,7 @@ impl ReplicatedPair {
 /// Waits until this replica has applied everything up to this position.
 fn wait_for_position(replica: &MariaDb, position: &str) {
     let mut root = replica.try_root().unwrap();
-    wait_until(&format!("the replica is at {position}"), || {
+    wait_until_within(WHOLE_WAIT, &format!("the replica is at {position}"), || {
         let now = replication(&mut root);
         let error = &now["Last_SQL_Error"];
         assert!(error.is_empty(), "the replica fails: {error}");
@@ -229,15 +227,6 @@ fn status(server: &mut Conn, name: &str) -> String {
     found.unwrap_or_default().1
 }
 
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + WHOLE_WAIT;
-    while !is_so() {
-        assert!(Instant::now() < until, "not so: {what}");
-        thread::sleep(TICK);
-    }
-}
-
 /// One address, which leads to one of several servers. Killed when this is dropped.
 struct Address {
     port: u16,
@@ -257,7 +246,9 @@ impl Address {
         );
         std::fs::write(&file, text).unwrap();
         let child = Command::new("haproxy").args(["-q", "-db", "-f"]).arg(&file).spawn().unwrap();
-        wait_until("HAProxy listens", || TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok());
+        wait_until_within(WHOLE_WAIT, "HAProxy listens", || {
+            TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok()
+        });
         Self { port, child, folder }
     }
 

@@ -3,7 +3,7 @@
 //! only read.
 
 use super::proxies::moving_proxy;
-use crate::common::{Client, ContentForm, MariaDb, Node, PATIENCE, befriend, content, envelope, health};
+use crate::common::{ContentForm, MariaDb, Node, befriend, envelope, health, wait_until};
 use crate::{Deployment, config};
 use hongyan::store::StoreConnection;
 use hongyan::store::mysql::MysqlConnector;
@@ -11,15 +11,13 @@ use mysql::prelude::Queryable;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
 
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < until, "not so: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+/// A database, the port to which its address leads, and the value of `--store` for that address.
+fn movable() -> Option<(MariaDb, Arc<AtomicU16>, String)> {
+    let first = MariaDb::start()?;
+    let target = Arc::new(AtomicU16::new(first.port()));
+    let store = first.url_by_way_of(moving_proxy(&target));
+    Some((first, target, store))
 }
 
 fn number(database: &MariaDb, sql: &str) -> u64 {
@@ -28,9 +26,7 @@ fn number(database: &MariaDb, sql: &str) -> u64 {
 
 #[test]
 fn a_node_lives_where_the_database_takes_writes() {
-    let Some(mut first) = MariaDb::start() else { return };
-    let target = Arc::new(AtomicU16::new(first.port()));
-    let store = first.url_by_way_of(moving_proxy(&target));
+    let Some((mut first, target, store)) = movable() else { return };
     let _node = Node::start(&["--store", &store, "--node-name", "a"]);
     let second = first.replica();
     let signs = |database: &MariaDb| number(database, "SELECT renewed FROM nodes");
@@ -43,9 +39,8 @@ fn a_node_lives_where_the_database_takes_writes() {
 
 #[test]
 fn an_idle_server_shows_that_it_is_active_where_the_database_takes_writes() {
-    let Some(mut first) = MariaDb::start() else { return };
-    let target = Arc::new(AtomicU16::new(first.port()));
-    let mut config = config(first.url_by_way_of(moving_proxy(&target)));
+    let Some((mut first, target, store)) = movable() else { return };
+    let mut config = config(store);
     // Several would probe the store at different times.
     config.data_threads = 1;
     let mut deployment = Deployment::new(config);
@@ -64,23 +59,9 @@ fn an_idle_server_shows_that_it_is_active_where_the_database_takes_writes() {
     assert_eq!(writes(&second), before.1, "the worker has moved first");
 }
 
-/// Sends this message to Bob until it is promised.
-fn say_until_taken(ann: &mut Client, id: &str) {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        ann.send(&ann.message(id, "bob", "honk"));
-        if content(&ann.recv())["Content"] == "MS" {
-            return;
-        }
-        assert!(Instant::now() < until, "{id} is not taken");
-    }
-}
-
 #[test]
 fn a_node_does_not_read_where_the_database_takes_no_writes() {
-    let Some(mut first) = MariaDb::start() else { return };
-    let target = Arc::new(AtomicU16::new(first.port()));
-    let store = first.url_by_way_of(moving_proxy(&target));
+    let Some((mut first, target, store)) = movable() else { return };
     let start = |name| Node::start(&["--store", &store, "--node-name", name, "--data-threads", "1"]);
     let (a, b) = (start("a"), start("b"));
     let (mut ann, mut bob) = (a.user("ann"), a.user("bob"));
@@ -88,13 +69,13 @@ fn a_node_does_not_read_where_the_database_takes_no_writes() {
     drop(bob);
     let mut bob = b.log_in("bob");
     let second = first.replica();
-    say_until_taken(&mut ann, "m1");
+    ann.say_until_taken("m1", "bob", "honk");
     bob.take("m1");
     first.wait_for_pushes(0);
     first.set_read_only(true);
     target.store(second.port(), Ordering::SeqCst);
     // The worker of the node b only reads now, so no write tells it that its server is the old one.
-    say_until_taken(&mut ann, "m2");
+    ann.say_until_taken("m2", "bob", "honk");
     bob.take("m2");
 }
 
@@ -102,9 +83,7 @@ fn a_node_does_not_read_where_the_database_takes_no_writes() {
 /// must not read on the old primary what another one has changed on the new one.
 #[test]
 fn a_connection_does_not_read_where_its_server_does_not_write() {
-    let Some(mut first) = MariaDb::start() else { return };
-    let target = Arc::new(AtomicU16::new(first.port()));
-    let store = first.url_by_way_of(moving_proxy(&target));
+    let Some((mut first, target, store)) = movable() else { return };
     let server = MysqlConnector::new(&store).unwrap();
     // It makes the tables.
     drop(server.connect().unwrap());
@@ -138,9 +117,7 @@ fn log_in_in_vain(node: &Node, name: &str) {
 
 #[test]
 fn a_node_that_has_met_older_data_for_a_moment_works_on() {
-    let Some(mut first) = MariaDb::start() else { return };
-    let target = Arc::new(AtomicU16::new(first.port()));
-    let store = first.url_by_way_of(moving_proxy(&target));
+    let Some((mut first, target, store)) = movable() else { return };
     let start = |name| Node::start(&["--store", &store, "--node-name", name]);
     let (a, mut b) = (start("a"), start("b"));
     let (mut ann, mut bob) = (a.user("ann"), a.user("bob"));
@@ -161,7 +138,7 @@ fn a_node_that_has_met_older_data_for_a_moment_works_on() {
         target.store(first.port(), Ordering::SeqCst);
         second.kill_connections();
         wait_until("both nodes work", || [&a, &b].iter().all(|node| health(node.addr).ends_with("ok\n")));
-        say_until_taken(&mut ann, id);
+        ann.say_until_taken(id, "bob", "honk");
         bob.take(id);
     }
 }

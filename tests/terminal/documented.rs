@@ -1,8 +1,8 @@
 //! The commands of docs/terminal.md, as they stand there.
 
-use super::place::{Place, wait_until};
+use super::place::Place;
 use super::tmux::{self, Tmux};
-use crate::common::PATIENCE;
+use crate::common::{PATIENCE, wait_until};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;

@@ -1,10 +1,9 @@
 //! A folder with a server's store and users' files, and the programs that use them.
 
-use crate::common::{CHEAP_PASSWORDS, PATIENCE, Program};
+use crate::common::{CHEAP_PASSWORDS, Program};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Instant;
 
 /// One place for all that a test makes.
 pub struct Place {
@@ -83,14 +82,4 @@ pub fn is_in_files(folder: &Path, what: &str) -> bool {
         bytes.windows(what.len()).any(|window| window == what.as_bytes())
     };
     files.into_iter().any(has)
-}
-
-/// Waits until a condition holds.
-#[track_caller]
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < until, "{what}");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
 }

@@ -1,7 +1,7 @@
 //! `hongyan send` and `hongyan listen`, as scripts use them.
 
-use super::place::{Place, wait_until};
-use crate::common::Program;
+use super::place::Place;
+use crate::common::{Program, wait_until};
 use hongyan::client::{Client, ClientOptions, PushKind, UserProfile, hash_value, sign_up};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
